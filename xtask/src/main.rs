@@ -1,1 +1,40 @@
-fn main(){}
+//! Every command that a person or CI runs in this repository.
+//!
+//! `cargo xtask help` lists them. One module per command, and one per thing that
+//! commands share.
+
+mod args;
+mod artifacts;
+mod build;
+mod cli;
+mod componentize;
+mod compose;
+mod harness;
+mod interface;
+mod process;
+mod report;
+mod sections;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use cli::Command;
+
+/// All commands, in the order in which `help` lists them. A binary of the
+/// harness becomes a command by one line here, and is listed once it exists.
+const COMMANDS: &[Command] = &[
+    build::COMMAND,
+    Command::harness("demo", "Show the protocols at work on a store of their own"),
+    Command::harness("budget", "Print the requests that each operation costs"),
+];
+
+fn main() -> ExitCode {
+    match cli::run(COMMANDS, std::env::args().skip(1).collect()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What is built, and what each artifact may import and must export.
+//!
+//! To add a component, add an entry to [`ARTIFACTS`]: everything else follows.
+
+use anyhow::{Result, bail};
+
+/// A component that `build` writes to `target/components/NAME.wasm`.
+#[derive(Debug)]
+pub struct Artifact {
+    /// Its name. For a crate, also the name of its package.
+    pub name: &'static str,
+    /// What it is, for the metadata of the component.
+    pub description: &'static str,
+    /// Where it comes from.
+    pub source: Source,
+    /// Interfaces that it may import. Any other import fails the build.
+    ///
+    /// With a version, exactly that version; without one, any. WASI interfaces
+    /// have one: a higher one would shut out older hosts without anybody noticing.
+    pub imports: &'static [&'static str],
+    /// Interfaces that it must export. Any other export fails the build. `*` at
+    /// the end stands for one or more interfaces.
+    pub exports: &'static [&'static str],
+}
+
+/// Where a component comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// The crate of the same name.
+    Crate,
+    /// Other artifacts. Exports of the plugs satisfy imports of the socket.
+    Composition {
+        /// The artifact whose exports are kept.
+        socket: &'static str,
+        /// The artifacts that serve it.
+        plugs: &'static [&'static str],
+    },
+}
+
+/// Every artifact, those that others are composed of first.
+pub const ARTIFACTS: &[Artifact] = &[
+    Artifact {
+        name: "bucket-s3",
+        description: "ifmatch:bucket on any S3-compatible store",
+        source: Source::Crate,
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+        ],
+        exports: &["ifmatch:bucket/*"],
+    },
+    Artifact {
+        name: "protocols",
+        description: "ifmatch:protocols on any provider of ifmatch:bucket",
+        source: Source::Crate,
+        imports: &[
+            "ifmatch:bucket/bucket",
+            "ifmatch:bucket/deletion",
+            "ifmatch:bucket/types",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["ifmatch:protocols/*"],
+    },
+    Artifact {
+        name: "ifmatch",
+        description: "ifmatch:protocols on any S3-compatible store",
+        source: Source::Composition {
+            socket: "protocols",
+            plugs: &["bucket-s3"],
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["ifmatch:protocols/*"],
+    },
+];
+
+/// The artifact with this name.
+pub fn find(name: &str) -> Result<&'static Artifact> {
+    match ARTIFACTS.iter().find(|artifact| artifact.name == name) {
+        Some(artifact) => Ok(artifact),
+        None => {
+            let names: Vec<_> = ARTIFACTS.iter().map(|artifact| artifact.name).collect();
+            bail!("there is no artifact `{name}`, only {}", names.join(", "))
+        }
+    }
+}
+
+/// The named artifacts (all, if none is named) and what they are composed of, in
+/// an order in which they can be built.
+pub fn select(names: &[String]) -> Result<Vec<&'static Artifact>> {
+    let mut wanted = Vec::new();
+    for name in names {
+        let artifact = find(name)?;
+        wanted.push(artifact.name);
+        if let Source::Composition { socket, plugs } = artifact.source {
+            wanted.push(socket);
+            wanted.extend(plugs);
+        }
+    }
+    let all = names.is_empty();
+    Ok(ARTIFACTS
+        .iter()
+        .filter(|artifact| all || wanted.contains(&artifact.name))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(wanted: &[&str]) -> Vec<&'static str> {
+        let wanted: Vec<_> = wanted.iter().map(|name| name.to_string()).collect();
+        select(&wanted)
+            .unwrap()
+            .iter()
+            .map(|artifact| artifact.name)
+            .collect()
+    }
+
+    #[test]
+    fn nothing_named_selects_everything() {
+        assert_eq!(names(&[]).len(), ARTIFACTS.len());
+    }
+
+    #[test]
+    fn a_composition_brings_its_parts_first() {
+        assert_eq!(names(&["ifmatch"]), ["bucket-s3", "protocols", "ifmatch"]);
+        assert_eq!(names(&["bucket-s3"]), ["bucket-s3"]);
+        assert!(select(&["bucket".into()]).is_err());
+    }
+
+    #[test]
+    fn parts_stand_before_the_compositions_that_use_them() {
+        for (at, artifact) in ARTIFACTS.iter().enumerate() {
+            if let Source::Composition { socket, plugs } = artifact.source {
+                for part in plugs.iter().chain([&socket]) {
+                    let before = &ARTIFACTS[..at];
+                    assert!(before.iter().any(|other| other.name == *part), "{part}");
+                }
+            }
+        }
+    }
+}

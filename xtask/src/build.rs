@@ -1,0 +1,196 @@
+//! `build`: the component crates, as components, and what is composed of them.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::Args;
+use crate::artifacts::{self, Artifact, Source};
+use crate::cli::{Action, Command};
+use crate::componentize::componentize;
+use crate::compose::{Part, compose};
+use crate::interface::Interface;
+use crate::report::Report;
+use crate::toolchain::{self, Toolchain, Wish};
+use crate::{process, sections, workspace};
+
+/// `cargo xtask build`.
+pub const COMMAND: Command = Command {
+    name: "build",
+    summary: "Build the components into target/components",
+    action: Action::Here {
+        help: HELP,
+        check: |args| parse(args).map(drop),
+        run,
+    },
+};
+
+const HELP: &str = "\
+usage: cargo xtask build [ARTIFACT...] [--json] [--toolchain any|active|debian]
+
+  ARTIFACT     bucket-s3, protocols or ifmatch (the two composed); all if none
+               is named
+  --json       print the report as JSON
+  --toolchain  active: the Rust toolchain in use, with the WebAssembly target,
+               which rustup adds if it is missing; debian: the packages of
+               Debian, which apt-get installs if they are missing; any (the
+               default): the first of these that works
+
+Fails if an artifact is not valid, or imports or exports an interface that the
+list in xtask/src/artifacts.rs does not name.
+";
+
+/// The cargo profile of the core modules.
+const PROFILE: &str = "component";
+
+struct Options {
+    artifacts: Vec<&'static Artifact>,
+    json: bool,
+    wish: Wish,
+}
+
+fn parse(mut args: Args) -> Result<Options> {
+    let json = args.flag("--json");
+    let wish = Wish::parse(args.option("--toolchain")?.as_deref())?;
+    let artifacts = artifacts::select(&args.words())?;
+    args.finish()?;
+    Ok(Options {
+        artifacts,
+        json,
+        wish,
+    })
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    let options = parse(args)?;
+    let reports = build(&options.artifacts, options.wish)?;
+    if options.json {
+        let reports: Vec<_> = reports.iter().map(Report::json).collect();
+        println!("{:#}", serde_json::Value::from(reports));
+    } else {
+        reports
+            .iter()
+            .for_each(|report| print!("{}", report.text()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds every artifact that is out of date.
+pub fn bring_up_to_date() -> Result<Vec<Report>> {
+    build(&artifacts::select(&[])?, Wish::Any)
+}
+
+fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
+    let toolchain = toolchain::find(wish)?;
+    compile(&toolchain, artifacts)?;
+    let mut finished: Vec<(&str, Vec<u8>)> = Vec::new();
+    let mut reports = Vec::new();
+    for artifact in artifacts {
+        let component = match artifact.source {
+            Source::Crate => {
+                let module = toolchain.output(PROFILE, artifact.name);
+                let module = fs::read(&module)
+                    .with_context(|| format!("cannot read {}", module.display()))?;
+                componentize(&module)
+            }
+            Source::Composition { socket, plugs } => {
+                let plugs = plugs.iter().map(|plug| part(&finished, plug));
+                compose(
+                    &part(&finished, socket)?,
+                    &plugs.collect::<Result<Vec<_>>>()?,
+                )
+            }
+        };
+        let component = component
+            .and_then(|component| sections::tidy(&component, artifact))
+            .with_context(|| format!("cannot build {}.wasm", artifact.name))?;
+        let interface = Interface::read(&component)
+            .with_context(|| format!("cannot build {}.wasm", artifact.name))?;
+        interface.check(artifact)?;
+        let path = workspace::components()
+            .join(artifact.name)
+            .with_extension("wasm");
+        replace(&path, &component)?;
+        let path = path
+            .strip_prefix(workspace::root())
+            .unwrap_or(&path)
+            .display()
+            .to_string();
+        reports.push(Report::new(artifact.name, path, &component, interface)?);
+        finished.push((artifact.name, component));
+    }
+    Ok(reports)
+}
+
+fn compile(toolchain: &Toolchain, artifacts: &[&Artifact]) -> Result<()> {
+    let mut cargo = toolchain.cargo_build();
+    cargo.args(["--quiet", "--profile", PROFILE, "--lib"]);
+    for artifact in artifacts {
+        if matches!(artifact.source, Source::Crate) {
+            cargo.args(["--package", artifact.name]);
+        }
+    }
+    process::run(&mut cargo).with_context(|| format!("cannot compile with {toolchain}"))
+}
+
+fn part<'a>(finished: &'a [(&str, Vec<u8>)], name: &'a str) -> Result<Part<'a>> {
+    match finished.iter().find(|(finished, _)| *finished == name) {
+        Some((_, bytes)) => Ok(Part { name, bytes }),
+        None => bail!("{name} is not built before what is composed of it"),
+    }
+}
+
+/// Writes a file so that nobody ever sees a part of it, and leaves it alone if it
+/// has these contents already.
+fn replace(path: &Path, contents: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|present| present == contents) {
+        return Ok(());
+    }
+    let write = || {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        // Two builds at once must not write to the same file.
+        let draft = path.with_extension(format!("wasm.{}", std::process::id()));
+        fs::write(&draft, contents)?;
+        fs::rename(&draft, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_only_if_it_differs() {
+        let directory = std::env::temp_dir().join(format!("xtask-build-{}", std::process::id()));
+        let path = directory.join("example.wasm");
+        replace(&path, b"one").unwrap();
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        replace(&path, b"one").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn arguments() {
+        let parse = |line: &str| {
+            parse(Args::new(
+                line.split_whitespace().map(str::to_owned).collect(),
+            ))
+        };
+        let options = parse("bucket-s3 --json --toolchain debian").unwrap();
+        assert_eq!(options.artifacts.len(), 1);
+        assert!(options.json);
+        assert_eq!(options.wish, Wish::Debian);
+        assert!(parse("buckets").is_err());
+        assert!(parse("--toolchain nightly").is_err());
+        assert!(parse("--release").is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! Running other programs.
+
+use std::ffi::OsStr;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs a program to its end, with its output on ours.
+pub fn status(command: &mut Command) -> Result<ExitStatus> {
+    command
+        .status()
+        .with_context(|| format!("cannot run `{}`", line(command)))
+}
+
+/// Runs a program that must succeed, with its output on ours.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = status(command)?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", line(command));
+    }
+    Ok(())
+}
+
+/// What a program prints, or nothing if it cannot be run or fails.
+pub fn output(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    String::from_utf8(output.stdout).ok()
+}
+
+/// Runs a program that must succeed within `limit`, and kills it otherwise.
+pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot run `{}`", line(command)))?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                bail!("`{}` failed: {status}", line(command));
+            }
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            // Either can fail only if the child has just ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("`{}` took longer than {} s", line(command), limit.as_secs());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The command as a person would type it.
+pub fn line(command: &Command) -> String {
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_is_killed() {
+        let start = Instant::now();
+        let error = run_within(Command::new("sleep").arg("60"), Duration::from_millis(100));
+        assert!(error.is_err());
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn failure_is_an_error_and_success_is_not() {
+        let limit = Duration::from_secs(30);
+        assert!(run(&mut Command::new("false")).is_err());
+        assert!(run_within(&mut Command::new("false"), limit).is_err());
+        run_within(&mut Command::new("true"), limit).unwrap();
+        assert_eq!(output(&mut Command::new("false")), None);
+        assert_eq!(
+            output(Command::new("echo").arg("x")).as_deref(),
+            Some("x\n")
+        );
+    }
+}
