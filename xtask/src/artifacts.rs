@@ -44,6 +44,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         description: "ifmatch:bucket on any S3-compatible store",
         source: Source::Crate,
         imports: &[
+            "ifmatch:bucket/types", // only types: nothing that a host provides
             "wasi:cli/environment@0.2.0",
             "wasi:clocks/monotonic-clock@0.2.0",
             "wasi:clocks/wall-clock@0.2.0",
@@ -63,6 +64,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/bucket",
             "ifmatch:bucket/deletion",
             "ifmatch:bucket/types",
+            "ifmatch:protocols/types", // only types
             "wasi:clocks/monotonic-clock@0.2.0",
             "wasi:io/poll@0.2.0",
             "wasi:random/random@0.2.0",
@@ -77,6 +79,8 @@ pub const ARTIFACTS: &[Artifact] = &[
             plugs: &["bucket-s3"],
         },
         imports: &[
+            "ifmatch:bucket/types", // only types: nothing that a host provides
+            "ifmatch:protocols/types",
             "wasi:cli/environment@0.2.0",
             "wasi:clocks/monotonic-clock@0.2.0",
             "wasi:clocks/wall-clock@0.2.0",
