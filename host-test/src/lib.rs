@@ -1,0 +1,10 @@
+//! Runs the shipped components under wasmtime, against stores that can fail.
+//!
+//! * [`store`]: an S3 store in this process that checks signatures and conditions.
+//! * [`clock`], [`random`]: time and randomness that a seed repeats.
+
+#![deny(missing_docs)]
+
+pub mod clock;
+pub mod random;
+pub mod store;

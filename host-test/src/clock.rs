@@ -1,0 +1,316 @@
+//! Time: one clock for the world, and one per component that can be wrong.
+//!
+//! The world's clock follows tokio's. In a runtime whose time is paused, it is
+//! virtual: it stands still while anything can run and jumps to the next timer
+//! when nothing can.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use wasmtime::component::{HasData, Resource, ResourceTable};
+use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+
+/// Milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMs(pub u64);
+
+impl UnixMs {
+    /// The same instant in whole seconds, rounded down.
+    pub fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The same instant as the standard library writes it.
+    pub fn system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0)
+    }
+
+    /// This instant moved by some milliseconds, not before the epoch.
+    pub fn offset_ms(self, by: i64) -> Self {
+        Self(self.0.saturating_add_signed(by))
+    }
+}
+
+impl fmt::Display for UnixMs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}s", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+/// The true time of a world: the clock of its store.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldClock {
+    origin: tokio::time::Instant,
+    epoch: Duration,
+}
+
+/// Where a virtual world begins: 2026-01-01T00:00:00Z.
+pub const VIRTUAL_START: Duration = Duration::from_secs(1_767_225_600);
+
+impl WorldClock {
+    /// A clock that shows `epoch` (since the Unix epoch) now.
+    pub fn starting_at(epoch: Duration) -> Self {
+        Self {
+            origin: tokio::time::Instant::now(),
+            epoch,
+        }
+    }
+
+    /// A clock that shows what the machine's shows.
+    pub fn of_machine() -> Self {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self::starting_at(since_epoch)
+    }
+
+    /// Time since this clock was made.
+    pub fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Duration {
+        self.epoch + self.elapsed()
+    }
+
+    /// The time of day in milliseconds.
+    pub fn now_ms(&self) -> UnixMs {
+        UnixMs(u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// What one component believes about time. Clones show the same clock.
+///
+/// Both its clocks start right. A test can set the wall clock wrong, let both
+/// run too fast or too slow, or stop them, at any moment of a run.
+#[derive(Clone, Debug)]
+pub struct GuestClock {
+    world: WorldClock,
+    state: Arc<Mutex<Error>>,
+}
+
+/// How far a guest's clocks are off.
+#[derive(Debug, Default)]
+struct Error {
+    /// Added to the wall clock.
+    wall_ahead_ns: i128,
+    /// How much faster than the world both clocks run.
+    fast_ppm: i64,
+    /// World time up to which the guest's own time is settled in `settled_ns`.
+    settled_at: Duration,
+    /// Guest time that had passed at `settled_at`.
+    settled_ns: u64,
+    stopped: bool,
+}
+
+impl Error {
+    /// Guest time since the world began.
+    fn elapsed_ns(&self, world: Duration) -> u64 {
+        let passed = nanos(world.saturating_sub(self.settled_at));
+        self.settled_ns
+            + if self.stopped {
+                0
+            } else {
+                scale(passed, self.fast_ppm)
+            }
+    }
+
+    /// Makes a later change of speed apply from now on only.
+    fn settle(&mut self, world: Duration) {
+        self.settled_ns = self.elapsed_ns(world);
+        self.settled_at = world;
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// `ns` as a clock shows it that runs `ppm` millionths too fast.
+fn scale(ns: u64, ppm: i64) -> u64 {
+    let scaled = i128::from(ns) * (1_000_000 + i128::from(ppm)) / 1_000_000;
+    u64::try_from(scaled.max(0)).unwrap_or(u64::MAX)
+}
+
+/// World time in which a clock that runs `ppm` too fast counts `ns`.
+fn unscale(ns: u64, ppm: i64) -> u64 {
+    let rate = (1_000_000 + i128::from(ppm)).max(1);
+    // Rounded up, so that the guest's clock has certainly reached the deadline.
+    let unscaled = (i128::from(ns) * 1_000_000 + rate - 1) / rate;
+    u64::try_from(unscaled).unwrap_or(u64::MAX)
+}
+
+impl GuestClock {
+    /// A clock that agrees with the world's.
+    pub fn right(world: WorldClock) -> Self {
+        let elapsed = world.elapsed();
+        Self {
+            world,
+            state: Arc::new(Mutex::new(Error {
+                settled_at: elapsed,
+                settled_ns: nanos(elapsed),
+                ..Error::default()
+            })),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Error)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.settle(self.world.elapsed());
+        change(&mut state);
+    }
+
+    /// Sets the wall clock forward by some milliseconds, or back.
+    pub fn jump_wall_ms(&self, by: i64) {
+        self.change(|state| state.wall_ahead_ns += i128::from(by) * 1_000_000);
+    }
+
+    /// Lets both clocks run faster by some millionths from now on, or slower.
+    pub fn run_fast_ppm(&self, ppm: i64) {
+        self.change(|state| state.fast_ppm = ppm.max(-999_999));
+    }
+
+    /// Stops both clocks, as a frozen virtual machine does. Waits that the guest
+    /// begins while they stand end all the same, after as long as they say.
+    pub fn stop(&self) {
+        self.change(|state| state.stopped = true);
+    }
+
+    /// Lets both clocks go on from where they stopped.
+    pub fn resume(&self) {
+        self.change(|state| state.stopped = false);
+    }
+
+    /// What the guest's monotonic clock shows.
+    pub fn monotonic_ns(&self) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not from zero: guests must not mistake a small value for "never".
+        state.elapsed_ns(self.world.elapsed()) + 1_000_000_000
+    }
+
+    /// What the guest's wall clock shows.
+    pub fn wall(&self) -> Duration {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = nanos(self.world.epoch);
+        let shown = i128::from(start)
+            + i128::from(state.elapsed_ns(self.world.elapsed()))
+            + state.wall_ahead_ns;
+        Duration::from_nanos(u64::try_from(shown.max(0)).unwrap_or(u64::MAX))
+    }
+
+    fn world_time_for(&self, guest_ns: u64) -> Duration {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_nanos(unscale(guest_ns, state.fast_ppm))
+    }
+}
+
+/// Names [`GuestClockView`] to the linker.
+pub struct GuestClocks;
+
+impl HasData for GuestClocks {
+    type Data<'a> = GuestClockView<'a>;
+}
+
+/// Implements `wasi:clocks` from a [`GuestClock`].
+pub struct GuestClockView<'a> {
+    /// The guest's clock.
+    pub clock: &'a GuestClock,
+    /// The guest's resources.
+    pub table: &'a mut ResourceTable,
+}
+
+impl wall_clock::Host for GuestClockView<'_> {
+    fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
+        let now = self.clock.wall();
+        Ok(wall_clock::Datetime {
+            seconds: now.as_secs(),
+            nanoseconds: now.subsec_nanos(),
+        })
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
+        Ok(wall_clock::Datetime {
+            seconds: 0,
+            nanoseconds: 1_000_000,
+        })
+    }
+}
+
+impl monotonic_clock::Host for GuestClockView<'_> {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.clock.monotonic_ns())
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<u64> {
+        Ok(1_000_000)
+    }
+
+    fn subscribe_instant(&mut self, when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.subscribe_duration(when.saturating_sub(self.clock.monotonic_ns()))
+    }
+
+    fn subscribe_duration(&mut self, ns: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        let wait = self.clock.world_time_for(ns);
+        let timer = self.table.push(Timer {
+            due: tokio::time::Instant::now().checked_add(wait),
+        })?;
+        subscribe(self.table, timer)
+    }
+}
+
+/// A wait that a guest has begun. One too long to express never ends.
+struct Timer {
+    due: Option<tokio::time::Instant>,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Timer {
+    async fn ready(&mut self) {
+        match self.due {
+            // Yields even when due, so that a guest that polls in a loop cannot
+            // keep the executor from everything else.
+            Some(due) if due <= tokio::time::Instant::now() => tokio::task::yield_now().await,
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_clock_can_jump_drift_and_stop() {
+        let world = WorldClock::starting_at(VIRTUAL_START);
+        let clock = GuestClock::right(world);
+        let start = clock.monotonic_ns();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(clock.monotonic_ns() - start, 10_000_000_000);
+        assert_eq!(clock.wall(), VIRTUAL_START + Duration::from_secs(10));
+
+        clock.run_fast_ppm(100_000);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(clock.monotonic_ns() - start, 21_000_000_000);
+
+        clock.stop();
+        clock.jump_wall_ms(-86_400_000);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(clock.monotonic_ns() - start, 21_000_000_000);
+        assert_eq!(
+            clock.wall(),
+            VIRTUAL_START + Duration::from_secs(21) - Duration::from_secs(86_400)
+        );
+    }
+
+    #[test]
+    fn a_wait_is_never_shorter_than_the_guest_asked() {
+        for ppm in [-100_000, -1, 0, 1, 100_000] {
+            for ns in [1, 999, 1_000_003, 5_000_000_000] {
+                assert!(scale(unscale(ns, ppm), ppm) >= ns, "{ns} at {ppm}");
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A store that many can use at once.
+
+use super::disk::Folder;
+use super::traffic::{Entry, Totals};
+use super::{BUCKET, Facts, Object, Options, Request, Response, S3Error, Store};
+use crate::clock::UnixMs;
+use anyhow::Result;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A store behind a lock. Clones are the same store.
+#[derive(Clone, Debug)]
+pub struct SharedStore {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    folder: Option<Folder>,
+}
+
+impl SharedStore {
+    /// A store that lasts as long as the process.
+    pub fn in_memory(options: Options) -> Self {
+        Self {
+            inner: Arc::new(Mutex::new(Inner {
+                store: Store::new(options),
+                folder: None,
+            })),
+        }
+    }
+
+    /// A store that keeps its objects in a folder.
+    pub fn in_folder(options: Options, path: &Path) -> Result<Self> {
+        let mut store = Store::new(options);
+        let folder = Folder::open(path, &mut store)?;
+        Ok(Self {
+            inner: Arc::new(Mutex::new(Inner {
+                store,
+                folder: Some(folder),
+            })),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic in a test must not hide the store from its report.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a request. What it changed is durable before this returns.
+    pub fn handle(&self, request: &Request, now: UnixMs) -> Response {
+        let mut inner = self.lock();
+        let response = inner.store.handle(request, now);
+        match inner.keep_changes() {
+            Ok(()) => response,
+            // Applied in memory and perhaps not on disk: the client may not be
+            // told that it was written, nor that it was not.
+            Err(_) => inner.store.refuse(request, S3Error::internal(), now),
+        }
+    }
+
+    /// Answers in place of the store. See [`Store::refuse`].
+    pub fn refuse(&self, request: &Request, error: S3Error, now: UnixMs) -> Response {
+        self.lock().store.refuse(request, error, now)
+    }
+
+    /// What a request is.
+    pub fn facts(&self, request: &Request) -> Facts {
+        self.lock().store.facts(request)
+    }
+
+    /// Sums over the requests that reached the store.
+    pub fn totals(&self) -> Totals {
+        self.lock().store.traffic().totals().clone()
+    }
+
+    /// The requests that reached the store, in order.
+    pub fn requests(&self) -> Vec<Entry> {
+        self.lock().store.traffic().log().cloned().collect()
+    }
+
+    /// The same as text, one request a line.
+    pub fn request_log(&self) -> String {
+        self.lock()
+            .store
+            .traffic()
+            .log()
+            .fold(String::new(), |mut log, entry| {
+                let _ = writeln!(log, "{entry}");
+                log
+            })
+    }
+
+    /// An object of the default bucket.
+    pub fn object(&self, key: &str) -> Option<Object> {
+        self.lock().store.object(BUCKET, key).cloned()
+    }
+
+    /// The keys of the default bucket that start with a prefix, in order.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        let inner = self.lock();
+        let keys = inner.store.objects(BUCKET).map(|(key, _)| key);
+        keys.filter(|key| key.starts_with(prefix))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Changes the store behind everybody's back, or its set-up.
+    pub fn tamper<T>(&self, change: impl FnOnce(&mut Store) -> T) -> Result<T> {
+        let mut inner = self.lock();
+        let result = change(&mut inner.store);
+        inner.keep_changes()?;
+        Ok(result)
+    }
+}
+
+impl Inner {
+    fn keep_changes(&mut self) -> Result<()> {
+        let changes = self.store.take_changes();
+        match &self.folder {
+            Some(folder) => changes.iter().try_for_each(|change| folder.keep(change)),
+            None => Ok(()),
+        }
+    }
+}
