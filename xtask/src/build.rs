@@ -43,7 +43,7 @@ list in xtask/src/artifacts.rs does not name.
 ";
 
 /// The cargo profile of the core modules.
-const PROFILE: &str = "component";
+pub const PROFILE: &str = "component";
 
 struct Options {
     artifacts: Vec<&'static Artifact>,
@@ -125,7 +125,7 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
 }
 
 fn compile(toolchain: &Toolchain, artifacts: &[&Artifact]) -> Result<()> {
-    let mut cargo = toolchain.cargo_build();
+    let mut cargo = toolchain.cargo("build");
     cargo.args(["--quiet", "--profile", PROFILE, "--lib"]);
     for artifact in artifacts {
         if matches!(artifact.source, Source::Crate) {

@@ -52,8 +52,9 @@ impl Command {
     }
 
     /// Tells whether this command would accept these arguments.
-    pub fn check(&self, arguments: Vec<String>) -> Result<()> {
+    fn check(&self, arguments: Vec<String>) -> Result<()> {
         match self.action {
+            Action::Here { .. } if Args::asks_for_help(&arguments) => Ok(()),
             Action::Here { check, .. } => check(Args::new(arguments)),
             Action::Harness if self.exists() => Ok(()),
             Action::Harness => bail!("{}", harness::no_such_binary(self.name)),
@@ -91,8 +92,21 @@ pub fn run(commands: &[Command], mut arguments: Vec<String>) -> Result<ExitCode>
     }
 }
 
+/// Tells whether [`run`] would accept these arguments.
+pub fn check(commands: &[Command], mut arguments: Vec<String>) -> Result<()> {
+    if arguments.is_empty() {
+        bail!("no command");
+    }
+    let name = arguments.remove(0);
+    match (name.as_str(), arguments.first()) {
+        ("-h" | "--help" | "help", None) => Ok(()),
+        ("help", Some(topic)) => find(commands, topic).map(drop),
+        _ => find(commands, &name)?.check(arguments),
+    }
+}
+
 /// The command with this name.
-pub fn find<'a>(commands: &'a [Command], name: &str) -> Result<&'a Command> {
+fn find<'a>(commands: &'a [Command], name: &str) -> Result<&'a Command> {
     match commands.iter().find(|command| command.name == name) {
         Some(command) => Ok(command),
         None => bail!("there is no command `{name}`\n\n{}", list(commands)),

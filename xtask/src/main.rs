@@ -9,11 +9,14 @@ mod build;
 mod cli;
 mod componentize;
 mod compose;
+mod documents;
 mod harness;
 mod interface;
 mod process;
 mod report;
 mod sections;
+mod tally;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -25,6 +28,7 @@ use cli::Command;
 /// harness becomes a command by one line here, and is listed once it exists.
 const COMMANDS: &[Command] = &[
     build::COMMAND,
+    test::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
     Command::harness("budget", "Print the requests that each operation costs"),
 ];

@@ -306,13 +306,14 @@ fn belongs_to_a_toolchain(name: &str) -> bool {
 }
 
 impl Toolchain {
-    /// A `cargo build` for the target. The caller adds packages and a profile.
-    pub fn cargo_build(&self) -> Command {
+    /// A `cargo build` (or another subcommand) for the target. The caller adds
+    /// packages and a profile.
+    pub fn cargo(&self, subcommand: &str) -> Command {
         let root = workspace::root();
         let mut command = match self {
             Toolchain::Active => {
                 let mut command = Command::new(workspace::cargo());
-                command.arg("build");
+                command.arg(subcommand);
                 command
             }
             Toolchain::Debian { linker } => {
@@ -321,7 +322,7 @@ impl Toolchain {
                 // Building the standard library is an unstable option of cargo.
                 command.env("RUSTC_BOOTSTRAP", "1");
                 command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-                command.args(["build", "-Zbuild-std=std,panic_abort"]);
+                command.args([subcommand, "-Zbuild-std=std,panic_abort"]);
                 command
             }
         };

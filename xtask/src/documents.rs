@@ -1,0 +1,251 @@
+//! Commands and links in the Markdown files of the repository.
+//!
+//! A command that a reader can copy must exist and take its arguments; a relative
+//! link must lead somewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{COMMANDS, cli, workspace};
+
+/// Folders without documents of ours.
+const SKIPPED: &[&str] = &["target", "node_modules", "deps"];
+
+/// Programs that documents may use besides those in this repository. A new one is
+/// added here on purpose, and not by a slip of the pen.
+const PROGRAMS: &[&str] = &[
+    "apt-get", "cargo", "cd", "cp", "curl", "docker", "export", "git", "jco", "mkdir", "node",
+    "npm", "npx", "pip", "python3", "rustup", "spin", "wac", "wash", "wasmtime", "weed", "wkg",
+    "wrangler",
+];
+
+/// How much was found in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Lines that a reader can copy into a shell.
+    pub commands: usize,
+    /// Relative links.
+    pub links: usize,
+}
+
+/// Checks all documents. There must be a README with at least one command.
+pub fn check() -> Result<Known> {
+    let root = workspace::root();
+    let mut documents = Vec::new();
+    find(&root, &mut documents)?;
+    let mut known = Known::default();
+    let mut faults = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(&document)
+            .with_context(|| format!("cannot read {}", document.display()))?;
+        let name = document
+            .strip_prefix(&root)
+            .unwrap_or(&document)
+            .display()
+            .to_string();
+        let commands = commands(&text);
+        if name == "README.md" && commands.is_empty() {
+            faults.push("README.md shows no command".to_owned());
+        }
+        for (line, command) in commands {
+            known.commands += 1;
+            if let Err(error) = check_command(&command, &root) {
+                faults.push(format!("{name}:{line}: `{command}`: {error:#}"));
+            }
+        }
+        for (line, link) in links(&text) {
+            known.links += 1;
+            let start = if link.starts_with('/') {
+                &root
+            } else {
+                document.parent().unwrap_or(&root)
+            };
+            if !start.join(link.trim_start_matches('/')).exists() {
+                faults.push(format!("{name}:{line}: {link} does not exist"));
+            }
+        }
+    }
+    if !root.join("README.md").is_file() {
+        faults.push("there is no README.md".to_owned());
+    }
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Ok(known)
+}
+
+fn find(directory: &Path, documents: &mut Vec<PathBuf>) -> Result<()> {
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if entry.file_type()?.is_dir() {
+            if !name.starts_with('.') && !SKIPPED.contains(&name) {
+                find(&entry.path(), documents)?;
+            }
+        } else if name.ends_with(".md") {
+            documents.push(entry.path());
+        }
+    }
+    documents.sort();
+    Ok(())
+}
+
+/// The commands of all shell blocks, with the numbers of their lines. In a
+/// `console` block, which shows output too, only lines that start with `$ `.
+fn commands(text: &str) -> Vec<(usize, String)> {
+    let mut commands: Vec<(usize, String)> = Vec::new();
+    let mut block: Option<&str> = None;
+    let mut continued = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if let Some(language) = line.strip_prefix("```") {
+            block = if block.is_some() {
+                None
+            } else {
+                Some(language.trim())
+            };
+            continued = false;
+            continue;
+        }
+        let line = match block {
+            Some("sh" | "bash" | "shell") => line,
+            Some("console") if continued => line,
+            Some("console") => match line.strip_prefix("$ ") {
+                Some(line) => line,
+                None => continue,
+            },
+            _ => continue,
+        };
+        let (part, goes_on) = match line.strip_suffix('\\') {
+            Some(part) => (part.trim_end(), true),
+            None => (line, false),
+        };
+        match commands.last_mut() {
+            Some((_, command)) if continued => {
+                command.push(' ');
+                command.push_str(part);
+            }
+            _ if part.is_empty() || part.starts_with('#') => continue,
+            _ => commands.push((number, part.to_owned())),
+        }
+        continued = goes_on;
+    }
+    commands
+}
+
+fn check_command(command: &str, root: &Path) -> Result<()> {
+    // Only the first of several joined commands is looked at closely.
+    let command = command.split(" # ").next().unwrap_or(command);
+    for part in command.split(" && ").flat_map(|part| part.split(" | ")) {
+        let mut words = part.split_whitespace().skip_while(|word| {
+            word.split_once('=')
+                .is_some_and(|(name, _)| is_variable(name))
+        });
+        let Some(program) = words.next() else {
+            continue;
+        };
+        let rest: Vec<_> = words.map(str::to_owned).collect();
+        if program == "cargo" && rest.first().is_some_and(|word| word == "xtask") {
+            cli::check(COMMANDS, rest.into_iter().skip(1).collect())?;
+        } else if program.contains('/') {
+            if !program.starts_with('/') && !root.join(program).is_file() {
+                bail!("there is no file {program}");
+            }
+        } else if !PROGRAMS.contains(&program) {
+            bail!("`{program}` is not among the programs that documents may use");
+        }
+    }
+    Ok(())
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// The relative links outside code blocks, without their anchors.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let mut links = Vec::new();
+    let mut in_block = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        }
+        if in_block {
+            continue;
+        }
+        for rest in line.split("](").skip(1) {
+            let target = rest.split([')', ' ']).next().unwrap_or(rest);
+            let path = target.split('#').next().unwrap_or(target);
+            if !path.is_empty() && !path.contains(':') {
+                links.push((number, path.to_owned()));
+            }
+        }
+    }
+    links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "
+# Title
+```sh
+cargo xtask build
+# a comment
+A=1 cargo xtask test \\
+  format
+```
+```console
+$ cargo xtask help
+usage: no command
+```
+```rust
+cargo xtask nothing
+```
+See [this](docs/A.md#part), [that](https://example.com/x) and [here](#title).
+";
+
+    #[test]
+    fn commands_are_found_in_shell_blocks_only() {
+        let commands = commands(TEXT);
+        let expected = [
+            (4, "cargo xtask build"),
+            (6, "A=1 cargo xtask test format"),
+            (10, "cargo xtask help"),
+        ];
+        assert_eq!(
+            commands,
+            expected.map(|(line, command)| (line, command.to_owned()))
+        );
+    }
+
+    #[test]
+    fn only_relative_links_are_followed() {
+        assert_eq!(links(TEXT), [(16, "docs/A.md".to_owned())]);
+    }
+
+    #[test]
+    fn a_command_must_exist_and_take_its_arguments() {
+        let root = workspace::root();
+        let check = |command| check_command(command, &root);
+        check("cargo xtask build bucket-s3 --json").unwrap();
+        check("cargo xtask help test").unwrap();
+        check("A=1 B_2=x cargo xtask build  # comment").unwrap();
+        check("git clone https://example.com/x && cd x").unwrap();
+        check("xtask/Cargo.toml").unwrap();
+        assert!(check("cargo xtask builds").is_err());
+        assert!(check("cargo xtask build buckets").is_err());
+        assert!(check("cargo xtask help builds").is_err());
+        assert!(check("git pull && carg build").is_err());
+        assert!(check("./no/such/file").is_err());
+    }
+}

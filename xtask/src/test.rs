@@ -1,0 +1,294 @@
+//! `test`: everything that must hold before a change is accepted.
+//!
+//! A step is one check (which counts as one passed or failed), or a run of tests,
+//! whose own numbers count. All steps run, whatever the earlier ones found. A run
+//! that finds no tests has failed: it shows that something is wired wrongly.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command as Program, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::Args;
+use crate::artifacts::{ARTIFACTS, Source};
+use crate::cli::{Action, Command};
+use crate::tally::Tally;
+use crate::toolchain::{self, Toolchain, Wish};
+use crate::{build, documents, process, workspace};
+
+/// `cargo xtask test`.
+pub const COMMAND: Command = Command {
+    name: "test",
+    summary: "Build the components and run every check and test",
+    action: Action::Here {
+        help: HELP,
+        check: |args| parse(args).map(drop),
+        run,
+    },
+};
+
+const HELP: &str = "\
+usage: cargo xtask test [STEP...]
+
+Runs the named steps; all of them if none is named:
+
+  build      the components, as `cargo xtask build`
+  format     rustfmt
+  lint       clippy, natively and for WebAssembly
+  core       tests of the core and of its component
+  bucket-s3  tests of the S3 component
+  xtask      tests of these commands
+  host-test  tests of the finished components in the harness
+  doc        the documentation of all crates builds without warnings
+  documents  commands and links in Markdown files
+
+The last line says how many checks and tests passed and failed.
+";
+
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<Tally>,
+}
+
+/// All steps. Those that fail fastest come first.
+const STEPS: &[Step] = &[
+    Step {
+        name: "format",
+        run: format,
+    },
+    Step {
+        name: "documents",
+        run: documents,
+    },
+    Step {
+        name: "build",
+        run: build,
+    },
+    Step {
+        name: "xtask",
+        run: || tests(&["xtask"]),
+    },
+    Step {
+        name: "core",
+        run: || tests(&["ifmatch", "protocols"]),
+    },
+    Step {
+        name: "bucket-s3",
+        run: || tests(&["bucket-s3"]),
+    },
+    Step {
+        name: "host-test",
+        run: || tests(&["host-test"]),
+    },
+    Step {
+        name: "lint",
+        run: lint,
+    },
+    Step {
+        name: "doc",
+        run: doc,
+    },
+];
+
+fn parse(mut args: Args) -> Result<Vec<&'static Step>> {
+    let names = args.words();
+    args.finish()?;
+    if let Some(name) = names
+        .iter()
+        .find(|name| STEPS.iter().all(|step| step.name != **name))
+    {
+        let steps: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        bail!("there is no step `{name}`, only {}", steps.join(", "));
+    }
+    let wanted = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
+    Ok(STEPS.iter().filter(wanted).collect())
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    let steps = parse(args)?;
+    let mut results = Vec::new();
+    for step in steps {
+        println!("\n=== {}", step.name);
+        let start = Instant::now();
+        let tally = (step.run)().unwrap_or_else(|error| Tally::fault(format!("{error:#}")));
+        for fault in &tally.faults {
+            println!("FAILED: {}: {fault}", step.name);
+        }
+        results.push((step.name, tally, start.elapsed()));
+    }
+    print!("{}", summary(&results));
+    let failed = results.iter().any(|(_, tally, _)| tally.failed > 0);
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn summary(results: &[(&str, Tally, Duration)]) -> String {
+    let mut text = String::from("\n=== summary\n");
+    let mut total = Tally::default();
+    for (name, tally, time) in results {
+        let mut line = format!(
+            "{name:10} {:5} passed {:3} failed {:3} ignored {:6.1} s",
+            tally.passed,
+            tally.failed,
+            tally.ignored,
+            time.as_secs_f64()
+        );
+        for note in &tally.notes {
+            line.push_str(&format!("  {note}"));
+        }
+        text.push_str(&line);
+        text.push('\n');
+        for fault in &tally.faults {
+            text.push_str(&format!("           FAILED: {fault}\n"));
+        }
+        total.passed += tally.passed;
+        total.failed += tally.failed;
+    }
+    let time: Duration = results.iter().map(|(_, _, time)| *time).sum();
+    text.push_str(&format!("{:.1} s in all\n", time.as_secs_f64()));
+    text.push_str(&format!(
+        "{} passed, {} failed\n",
+        total.passed, total.failed
+    ));
+    text
+}
+
+fn cargo(arguments: &[&str]) -> Program {
+    let mut cargo = Program::new(workspace::cargo());
+    cargo.current_dir(workspace::root()).args(arguments);
+    cargo
+}
+
+fn format() -> Result<Tally> {
+    process::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    Ok(Tally::check())
+}
+
+fn documents() -> Result<Tally> {
+    let known = documents::check()?;
+    Ok(Tally::check().note(format!(
+        "{} commands, {} links",
+        known.commands, known.links
+    )))
+}
+
+fn build() -> Result<Tally> {
+    let mut tally = Tally::check();
+    for report in build::bring_up_to_date()? {
+        print!("{}", report.text());
+        tally = tally.note(format!("{} {} B", report.name, report.bytes));
+    }
+    Ok(tally)
+}
+
+fn lint() -> Result<Tally> {
+    const DENY: &[&str] = &["--", "-D", "warnings"];
+    let mut native = cargo(&["clippy", "--workspace", "--all-targets"]);
+    process::run(native.args(DENY))?;
+
+    // What exists only on WebAssembly: the bindings and what stands between them
+    // and the rest.
+    let toolchain = toolchain::find(Wish::Any)?;
+    if !matches!(toolchain, Toolchain::Active) {
+        return Ok(Tally::check().note("not for WebAssembly: Debian has no clippy".to_owned()));
+    }
+    let mut wasm = toolchain.cargo("clippy");
+    for artifact in ARTIFACTS
+        .iter()
+        .filter(|artifact| matches!(artifact.source, Source::Crate))
+    {
+        wasm.args(["--package", artifact.name]);
+    }
+    process::run(wasm.args(["--profile", build::PROFILE, "--lib"]).args(DENY))?;
+    Ok(Tally::check())
+}
+
+fn doc() -> Result<Tally> {
+    let mut doc = cargo(&[
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]);
+    process::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Tally::check())
+}
+
+/// Runs the tests of some packages, shows what they print, and counts.
+fn tests(packages: &[&str]) -> Result<Tally> {
+    let mut program = cargo(&["test", "--no-fail-fast"]);
+    for package in packages {
+        program.args(["--package", package]);
+    }
+    // One pipe for both streams keeps the name of each suite, which cargo prints on
+    // one, before its results, which the suite prints on the other.
+    let (reader, writer) = std::io::pipe().context("cannot create a pipe")?;
+    program.stdout(writer.try_clone()?).stderr(writer);
+    let line = process::line(&program);
+    let mut child = program
+        .spawn()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    // Our own copies of the pipe's end must go, or it would never end.
+    drop(program);
+
+    let mut tally = Tally::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        // Tests may print anything.
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        tally.read(&line);
+    }
+    tally.end(child.wait()?.success());
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(line: &str) -> Result<Vec<&'static str>> {
+        let args = Args::new(line.split_whitespace().map(str::to_owned).collect());
+        Ok(parse(args)?.iter().map(|step| step.name).collect())
+    }
+
+    #[test]
+    fn steps_can_be_chosen() {
+        assert_eq!(steps("").unwrap().len(), STEPS.len());
+        assert_eq!(steps("build format").unwrap(), ["format", "build"]);
+        assert!(steps("formats").is_err());
+        assert!(steps("--fast").is_err());
+    }
+
+    #[test]
+    fn help_names_every_step() {
+        for step in STEPS {
+            assert!(
+                HELP.contains(&format!("\n  {:9}  ", step.name)),
+                "{}",
+                step.name
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_line_adds_everything_up() {
+        let mut tests = Tally::default();
+        tests.read("test result: FAILED. 5 passed; 2 failed; 1 ignored; 0 measured");
+        tests.end(false);
+        let results = [
+            ("check", Tally::check(), Duration::from_millis(1500)),
+            ("broken", Tally::fault("no".into()), Duration::ZERO),
+            ("tests", tests, Duration::ZERO),
+        ];
+        let text = summary(&results);
+        assert!(
+            text.ends_with("1.5 s in all\n6 passed, 3 failed\n"),
+            "{text}"
+        );
+        assert!(text.contains("FAILED: no\n"), "{text}");
+    }
+}
