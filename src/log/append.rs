@@ -1,0 +1,363 @@
+//! Appending: creation, batches and claims.
+
+use super::producers::Verdict;
+use super::segment::{self, BATCH_BYTES_MAX, RECORDS_MAX};
+use super::tail::Tail;
+use super::{
+    AppendOptions, AppendOutcome, CreateOutcome, Extent, Log, Logs, PRODUCER_ID_BYTES_MAX,
+    Producer, SequenceProblem, pointers,
+};
+use crate::bucket::{Bucket, StoreTime};
+use crate::codec::{Header, Kind};
+use crate::env::Env;
+use crate::error::Error;
+use crate::slots::{Candidate, Grace, Placed};
+use crate::token::{Epoch, Writer};
+
+/// How many slots one append tries to win.
+const RACES_MAX: u32 = 64;
+
+/// No new slot is tried after this time. What is under way is still resolved.
+const APPEND_MS_MAX: u64 = 60_000;
+
+/// After this many lost races in a row, an append waits and lists instead of
+/// following the winners one by one.
+const RACES_BEFORE_WAIT: u32 = 3;
+
+/// The first wait after lost races is drawn from 0 to this, each later one from
+/// twice as much.
+const RACE_WAIT_FIRST_MS: u64 = 20;
+
+/// No wait after a lost race is drawn from more than this.
+const RACE_WAIT_MAX_MS: u64 = 1_000;
+
+/// The bounds of `settings.grace-ms`, besides 0.
+const GRACE_MS_RANGE: core::ops::RangeInclusive<u32> = 1_000..=604_800_000;
+
+/// What is to be put into the next slot.
+struct Batch<'a> {
+    records: &'a [Vec<u8>],
+    options: &'a AppendOptions,
+    commit_id: u128,
+}
+
+/// What the known tail says of a batch before anything is written.
+enum Judgement {
+    /// It may be appended behind this tail.
+    Admitted,
+    /// It may not, and no later tail can change that.
+    Final(AppendOutcome),
+    /// It may not behind this tail, but perhaps behind a later one.
+    Unless(AppendOutcome),
+}
+
+impl<B: Bucket, E: Env> Logs<B, E> {
+    /// Creates a log with settings of its own: two requests.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes; [`Error::InvalidArgument`] for settings out of range.
+    pub async fn create(&self, name: &str, grace: Grace) -> Result<CreateOutcome, Error> {
+        let log = Log::new(self, name)?;
+        check_grace(grace)?;
+        let tail = log.discover().await?;
+        if tail.last.is_some() {
+            return Ok(CreateOutcome::Exists(tail.grace));
+        }
+        let tail = Tail { grace, ..tail };
+        let batch = Batch {
+            records: &[],
+            options: &AppendOptions::SHARED,
+            commit_id: self.store.draw_id(),
+        };
+        match log.place(&tail, &batch).await? {
+            (Placed::Committed { .. }, _) => Ok(CreateOutcome::Created),
+            (Placed::Lost(link), _) => Ok(CreateOutcome::Exists(Grace {
+                period_ms: link.header.grace_ms,
+                margin_ms: link.header.clock_margin_ms,
+            })),
+            (Placed::Unknown(why), _) => Ok(CreateOutcome::Indeterminate(why)),
+            (Placed::Overtaken, _) => Ok(CreateOutcome::Indeterminate(
+                "the log was created and trimmed by others meanwhile".to_owned(),
+            )),
+        }
+    }
+
+    /// Appends a batch of records, atomically and in order.
+    ///
+    /// One request if this instance knows the tail and nobody else appends; three
+    /// if it knows nothing; two more for each race that it loses.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes; the batch is then certainly not appended.
+    pub async fn append(
+        &self,
+        name: &str,
+        records: &[Vec<u8>],
+        options: &AppendOptions,
+    ) -> Result<AppendOutcome, Error> {
+        let log = Log::new(self, name)?;
+        check_records(records)?;
+        check_options(options)?;
+        log.append(records, options).await
+    }
+
+    /// Fences every writer with a lower epoch, with an empty batch.
+    ///
+    /// Claiming again with the same epoch changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes; the claim has then certainly no effect.
+    pub async fn claim(&self, name: &str, epoch: Epoch) -> Result<AppendOutcome, Error> {
+        let log = Log::new(self, name)?;
+        let options = AppendOptions {
+            writer: Writer::Fenced(epoch),
+            ..AppendOptions::SHARED
+        };
+        check_options(&options)?;
+        log.append(&[], &options).await
+    }
+}
+
+impl<B: Bucket, E: Env> Log<'_, B, E> {
+    /// Appends `records`, or claims if there are none.
+    async fn append(
+        &self,
+        records: &[Vec<u8>],
+        options: &AppendOptions,
+    ) -> Result<AppendOutcome, Error> {
+        let batch = Batch {
+            records,
+            options,
+            commit_id: self.store().draw_id(),
+        };
+        let started_ms = self.store().monotonic_ms();
+        let mut fresh = false;
+        let mut tail = match self.remembered_tail() {
+            Some(tail) => tail,
+            None => {
+                fresh = true;
+                self.discover().await?
+            }
+        };
+        for race in 0..RACES_MAX {
+            match batch.judge(&tail) {
+                Judgement::Admitted => {}
+                Judgement::Final(outcome) => return Ok(outcome),
+                Judgement::Unless(outcome) if fresh => return Ok(outcome),
+                Judgement::Unless(_) => {
+                    tail = self.fresh_tail().await?;
+                    fresh = true;
+                    continue;
+                }
+            }
+            if self.store().monotonic_ms().saturating_sub(started_ms) > APPEND_MS_MAX {
+                break;
+            }
+            let placed = self.place(&tail, &batch).await;
+            if !matches!(placed, Ok((Placed::Committed { .. } | Placed::Lost(_), _))) {
+                self.forget_tail();
+            }
+            let (placed, header) = placed?;
+            match placed {
+                Placed::Committed { at } => {
+                    let absent_at = at.max(tail.absent_at);
+                    self.advance(&header, at, absent_at);
+                    return Ok(AppendOutcome::Appended(Extent {
+                        start: tail.next_offset,
+                        end: tail.next_offset.saturating_add(header.record_count.into()),
+                    }));
+                }
+                Placed::Lost(link) => {
+                    // Everything below this slot is decided and does not hold this
+                    // batch, so it may go on behind whatever tail it finds.
+                    tail = if race < RACES_BEFORE_WAIT {
+                        match self.follow(&tail, &link).await? {
+                            Some(next) => next,
+                            None => self.discover().await?,
+                        }
+                    } else {
+                        self.wait_after_races(race).await;
+                        self.discover().await?
+                    };
+                    // Whoever won, won after this call began or before a listing.
+                    fresh = race >= RACES_BEFORE_WAIT;
+                }
+                Placed::Overtaken => {
+                    tail = self.discover().await?;
+                    fresh = true;
+                }
+                Placed::Unknown(why) => return Ok(AppendOutcome::Indeterminate(why)),
+            }
+        }
+        Err(Error::Unavailable(format!(
+            "{}: other writers won every slot that was tried",
+            self.chain.keys.slots_prefix()
+        )))
+    }
+
+    /// Puts a batch into the slot behind `tail`.
+    async fn place(&self, tail: &Tail, batch: &Batch<'_>) -> Result<(Placed, Header), Error> {
+        let slot = tail.next_slot()?;
+        let records_count = u32::try_from(batch.records.len()).unwrap_or(u32::MAX);
+        let producers = match &batch.options.producer {
+            None => tail.producers.clone(),
+            Some(producer) => tail
+                .producers
+                .with(producer, tail.next_offset, records_count),
+        };
+        let pointers = tail
+            .pointers()
+            .map(|(last, earlier)| pointers::following(last, earlier))
+            .unwrap_or_default();
+        let draft = Header {
+            kind: Kind::Segment,
+            identity: self.chain.keys.identity(),
+            slot,
+            commit_id: batch.commit_id,
+            previous_id: tail.last_id(),
+            epoch: batch.options.writer.epoch(),
+            base_offset: tail.next_offset,
+            record_count: records_count,
+            grace_ms: tail.grace.period_ms,
+            clock_margin_ms: tail.grace.margin_ms,
+            payload_bytes: 0,
+            payload_crc: 0,
+            sections: Vec::new(),
+        };
+        let (header, body) = segment::encode(draft, batch.records, &pointers, &producers)
+            .map_err(|error| Error::InvalidArgument(error.to_string()))?;
+        let candidate = Candidate {
+            slot,
+            body,
+            commit_id: batch.commit_id,
+            absent_at: tail.absent_at,
+            grace: tail.grace,
+        };
+        let placed = self.chain.place(self.store(), candidate).await?;
+        Ok((placed, header))
+    }
+
+    /// Remembers the segment that this instance has just written.
+    fn advance(&self, header: &Header, at: Option<StoreTime>, absent_at: Option<StoreTime>) {
+        match Tail::behind(header, at, absent_at) {
+            Ok(tail) => self.remember_tail(&tail),
+            Err(_) => self.forget_tail(),
+        }
+    }
+
+    /// Spreads out writers that compete for the same slots. Liveness only: each
+    /// slot is won by somebody whatever they do.
+    async fn wait_after_races(&self, races: u32) {
+        let doublings = races.saturating_sub(RACES_BEFORE_WAIT).min(16);
+        let ceiling_ms = RACE_WAIT_FIRST_MS
+            .saturating_mul(1 << doublings)
+            .min(RACE_WAIT_MAX_MS);
+        let wait_ms = self.store().draw_below(ceiling_ms + 1);
+        self.store().sleep_ms(wait_ms).await;
+    }
+}
+
+impl Batch<'_> {
+    /// Decides what may be decided without writing.
+    ///
+    /// The known tail can lag behind. Epochs and producers' sequences only grow, so
+    /// some refusals hold for every later tail as well.
+    fn judge(&self, tail: &Tail) -> Judgement {
+        let own = self.options.writer.epoch();
+        // Closes the race of a former leader with its successor: once the
+        // successor's segment is in a slot, nobody goes on behind it with a lower
+        // epoch.
+        if own < tail.epoch() {
+            return Judgement::Final(AppendOutcome::Fenced(tail.epoch()));
+        }
+        if self.records.is_empty() && own == tail.epoch() && tail.last.is_some() {
+            // Claimed before. The tail that is returned has to be fresh.
+            let end = tail.next_offset;
+            return Judgement::Unless(AppendOutcome::Appended(Extent { start: end, end }));
+        }
+        if let Some(producer) = &self.options.producer {
+            match tail.producers.judge(producer) {
+                Verdict::Next => {}
+                Verdict::Known(extent) => {
+                    return Judgement::Final(AppendOutcome::Appended(extent));
+                }
+                Verdict::Problem(problem @ SequenceProblem::Superseded(_)) => {
+                    return Judgement::Final(AppendOutcome::OutOfSequence(problem));
+                }
+                Verdict::Problem(problem) => {
+                    return Judgement::Unless(AppendOutcome::OutOfSequence(problem));
+                }
+            }
+        }
+        match self.options.expected {
+            Some(expected) if expected != tail.next_offset => {
+                Judgement::Unless(AppendOutcome::Mismatch(tail.next_offset))
+            }
+            _ => Judgement::Admitted,
+        }
+    }
+}
+
+fn check_grace(grace: Grace) -> Result<(), Error> {
+    if grace.period_ms != 0 && !GRACE_MS_RANGE.contains(&grace.period_ms) {
+        return Err(Error::InvalidArgument(format!(
+            "grace-ms is 0 or from {} to {}, not {}",
+            GRACE_MS_RANGE.start(),
+            GRACE_MS_RANGE.end(),
+            grace.period_ms
+        )));
+    }
+    if grace.margin_ms > grace.period_ms / 2 {
+        return Err(Error::InvalidArgument(format!(
+            "clock-margin-ms is at most half of grace-ms ({}), not {}",
+            grace.period_ms, grace.margin_ms
+        )));
+    }
+    Ok(())
+}
+
+fn check_records(records: &[Vec<u8>]) -> Result<(), Error> {
+    if records.is_empty() || records.len() > RECORDS_MAX {
+        return Err(Error::InvalidArgument(format!(
+            "a batch has 1 to {RECORDS_MAX} records, not {}",
+            records.len()
+        )));
+    }
+    let bytes: usize = records.iter().map(Vec::len).sum();
+    if bytes > BATCH_BYTES_MAX {
+        return Err(Error::InvalidArgument(format!(
+            "a batch has at most {BATCH_BYTES_MAX} bytes, not {bytes}"
+        )));
+    }
+    Ok(())
+}
+
+fn check_options(options: &AppendOptions) -> Result<(), Error> {
+    if options.writer == Writer::Fenced(Epoch::SHARED) {
+        return Err(Error::InvalidArgument(
+            "epoch 0 is reserved for shared writers".to_owned(),
+        ));
+    }
+    options.producer.as_ref().map_or(Ok(()), check_producer)
+}
+
+fn check_producer(producer: &Producer) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let length = producer.id.len();
+    if length == 0 || length > PRODUCER_ID_BYTES_MAX || !producer.id.chars().all(allowed) {
+        return Err(Error::InvalidArgument(format!(
+            "a producer id has 1 to {PRODUCER_ID_BYTES_MAX} bytes of A-Z a-z 0-9 . _ -, not {:?}",
+            producer.id
+        )));
+    }
+    if producer.sequence == u64::MAX {
+        return Err(Error::InvalidArgument(format!(
+            "a producer's sequence numbers end before {}",
+            u64::MAX
+        )));
+    }
+    Ok(())
+}

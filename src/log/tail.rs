@@ -1,0 +1,261 @@
+//! What an instance knows about the end of a log, and how it learns it.
+
+use std::collections::BTreeMap;
+
+use super::pointers::{self, Pointer};
+use super::producers::{self, Producers};
+use super::{Cursor, Log};
+use crate::bucket::{Bucket, StoreTime};
+use crate::codec::{Header, Kind};
+use crate::env::Env;
+use crate::error::Error;
+use crate::keys::{Name, Slot};
+use crate::slots::{Chain, Grace, Link, refused};
+use crate::token::Epoch;
+
+/// How many segments that others appended are followed one by one before a
+/// listing is cheaper.
+const FOLLOW_MAX: u32 = 2;
+
+/// An instance remembers the tails of this many logs.
+const TAILS_MAX: usize = 64;
+
+/// The newest segment that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Last {
+    slot: Slot,
+    pub(super) commit_id: u128,
+    pub(super) epoch: Epoch,
+    base_offset: u64,
+    modified_at: Option<StoreTime>,
+    pointers: Vec<Pointer>,
+}
+
+/// What is known about the end of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// The newest segment, or `None` in a log that does not exist.
+    pub(super) last: Option<Last>,
+    /// The offset of the next record.
+    pub(super) next_offset: u64,
+    pub(super) grace: Grace,
+    pub(super) producers: Producers,
+    /// A time at which the next slot had not been written.
+    pub(super) absent_at: Option<StoreTime>,
+}
+
+impl Tail {
+    /// A log that did not exist at `observed_at`.
+    fn empty(observed_at: Option<StoreTime>) -> Tail {
+        Tail {
+            last: None,
+            next_offset: 0,
+            grace: Grace::DEFAULT,
+            producers: Producers::default(),
+            absent_at: observed_at,
+        }
+    }
+
+    /// The tail behind a segment. `absent_at` is a time at which the slot behind it
+    /// had not been written.
+    pub(super) fn behind(
+        header: &Header,
+        modified_at: Option<StoreTime>,
+        absent_at: Option<StoreTime>,
+    ) -> Result<Tail, crate::codec::DecodeError> {
+        Ok(Tail {
+            last: Some(Last {
+                slot: header.slot,
+                commit_id: header.commit_id,
+                epoch: header.epoch,
+                base_offset: header.base_offset,
+                modified_at,
+                pointers: pointers::decode(header)?,
+            }),
+            next_offset: header
+                .base_offset
+                .saturating_add(header.record_count.into()),
+            grace: Grace {
+                period_ms: header.grace_ms,
+                margin_ms: header.clock_margin_ms,
+            },
+            producers: producers::decode(header)?,
+            absent_at,
+        })
+    }
+
+    /// The slot for the next segment.
+    pub(super) fn next_slot(&self) -> Result<Slot, Error> {
+        match &self.last {
+            None => Ok(Slot::FIRST),
+            Some(last) => last
+                .slot
+                .next()
+                .ok_or_else(|| Error::Other("the log has used up its slots".to_owned())),
+        }
+    }
+
+    /// The highest epoch that has written.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.last.as_ref().map_or(Epoch::SHARED, |last| last.epoch)
+    }
+
+    /// The commit id of the newest segment, or 0.
+    pub(super) fn last_id(&self) -> u128 {
+        self.last.as_ref().map_or(0, |last| last.commit_id)
+    }
+
+    /// The newest segment as a pointer, and its own pointers.
+    pub(super) fn pointers(&self) -> Option<(Pointer, &[Pointer])> {
+        let last = self.last.as_ref()?;
+        let pointer = Pointer {
+            slot: last.slot,
+            base_offset: last.base_offset,
+            modified_at: last.modified_at,
+        };
+        Some((pointer, &last.pointers))
+    }
+
+    /// Where the next record will be.
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor {
+            offset: self.next_offset,
+            slot: self.next_slot().ok(),
+            absent_until: self.grace.absent_until(self.absent_at),
+        }
+    }
+
+    /// Checks that a segment follows on this tail.
+    pub(super) fn check_next(&self, header: &Header) -> Result<(), &'static str> {
+        if header.previous_id != self.last_id() {
+            return Err("it does not follow on the segment before it");
+        }
+        if header.base_offset != self.next_offset {
+            return Err("its offsets do not follow on those of the segment before it");
+        }
+        if header.epoch < self.epoch() {
+            return Err("its epoch is lower than that of the segment before it");
+        }
+        if self.last.is_some()
+            && (header.grace_ms, header.clock_margin_ms)
+                != (self.grace.period_ms, self.grace.margin_ms)
+        {
+            return Err("its grace differs from that of the segment before it");
+        }
+        Ok(())
+    }
+}
+
+impl<B: Bucket, E: Env> Log<'_, B, E> {
+    /// Finds the tail from nothing: a listing and, in a log that exists, the
+    /// newest header.
+    pub(super) async fn discover(&self) -> Result<Tail, Error> {
+        let newest = self.chain.newest(self.store()).await?;
+        let Some(slot) = newest.slot else {
+            let tail = Tail::empty(newest.observed_at);
+            return Ok(tail);
+        };
+        let link = self.chain.link(self.store(), slot).await?.object;
+        // The newest segment is never trimmed, so it can only be missing if others
+        // appended and trimmed in the moment between, or the store lost it.
+        let link = link.ok_or_else(|| {
+            Error::Unavailable(format!(
+                "{}: the segment was listed but cannot be read",
+                self.chain.keys.slot(slot)
+            ))
+        })?;
+        let tail = self.behind(&link, newest.observed_at.max(link.modified_at))?;
+        self.remember_tail(&tail);
+        Ok(tail)
+    }
+
+    /// The tail as it is at some moment during this call.
+    ///
+    /// One request if this instance knew a recent tail and it is still the tail.
+    pub(super) async fn fresh_tail(&self) -> Result<Tail, Error> {
+        let Some(mut tail) = self.remembered_tail() else {
+            return self.discover().await;
+        };
+        for _ in 0..=FOLLOW_MAX {
+            let slot = tail.next_slot()?;
+            let seen = self.chain.link(self.store(), slot).await?;
+            match seen.object {
+                None if Chain::is_unwritten(tail.grace, tail.absent_at, seen.observed_at) => {
+                    tail.absent_at = seen.observed_at;
+                    self.remember_tail(&tail);
+                    return Ok(tail);
+                }
+                None => break,
+                Some(link) => match self.follow(&tail, &link).await? {
+                    Some(next) => tail = next,
+                    None => break,
+                },
+            }
+        }
+        self.discover().await
+    }
+
+    /// The tail behind `link`, which was found in the slot behind `tail`, or `None`
+    /// if the log has been trimmed past that slot.
+    ///
+    /// A trimmed slot can be filled again by a writer that was asleep. What stands
+    /// there then never counts, and nothing may be concluded from it: neither who
+    /// won, nor which epoch wrote, nor that the next slot was empty lately.
+    pub(super) async fn follow(&self, tail: &Tail, link: &Link) -> Result<Option<Tail>, Error> {
+        let genuine = link.header.slot == Slot::FIRST
+            || Chain::is_unwritten(tail.grace, tail.absent_at, link.modified_at);
+        if !genuine {
+            let state = self.chain.state(self.store()).await?;
+            if state.first_kept() > link.header.slot {
+                return Ok(None);
+            }
+        }
+        tail.check_next(&link.header).map_err(|what| {
+            Error::Corrupt(format!(
+                "{}: {what}",
+                self.chain.keys.slot(link.header.slot)
+            ))
+        })?;
+        let next = self.behind(link, link.modified_at.max(tail.absent_at))?;
+        self.remember_tail(&next);
+        Ok(Some(next))
+    }
+
+    fn behind(&self, link: &Link, absent_at: Option<StoreTime>) -> Result<Tail, Error> {
+        debug_assert_eq!(link.header.kind, Kind::Segment);
+        Tail::behind(&link.header, link.modified_at, absent_at)
+            .map_err(|error| refused(&self.chain.keys.slot(link.header.slot), error))
+    }
+}
+
+/// The tails of the logs that were used last.
+#[derive(Debug, Default)]
+pub(super) struct TailCache {
+    tails: BTreeMap<Name, (u64, Tail)>,
+    clock: u64,
+}
+
+impl TailCache {
+    pub(super) fn get(&self, name: &Name) -> Option<&Tail> {
+        self.tails.get(name).map(|(_, tail)| tail)
+    }
+
+    pub(super) fn insert(&mut self, name: &Name, tail: Tail) {
+        self.clock += 1;
+        self.tails.insert(name.clone(), (self.clock, tail));
+        if self.tails.len() > TAILS_MAX {
+            let oldest = self
+                .tails
+                .iter()
+                .min_by_key(|(_, (used, _))| *used)
+                .map(|(name, _)| name.clone());
+            if let Some(name) = oldest {
+                self.tails.remove(&name);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &Name) {
+        self.tails.remove(name);
+    }
+}

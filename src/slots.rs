@@ -1,0 +1,390 @@
+//! A chain of immutable objects in numbered slots: the mechanism under the log.
+//!
+//! The object in slot n is created with `If-None-Match: *` by a writer that has
+//! read the object in slot n−1 and names its commit id. So the slots fill in
+//! order, each is decided once, and every writer of slot n knew all that came
+//! before it. `docs/PROTOCOLS.md` has the argument and the counter-examples for
+//! each guard below.
+
+mod state;
+
+use crate::bucket::{Bucket, BucketError, Found, Precondition, PutOutcome, Read, StoreTime, Write};
+use crate::codec::{DecodeError, HEADER_BYTES_MAX, Header, Kind, Tag};
+use crate::env::Env;
+use crate::error::Error;
+use crate::keys::{ChainKeys, Slot};
+use crate::store::Store;
+
+pub use state::{ChainState, PINS_MAX, Pin, StateReply};
+
+/// How many bytes of an object are read to learn its header. Enough for all but
+/// the most unusual headers, which cost a second read.
+const HEADER_READ_BYTES: u32 = 4096;
+
+/// How often a write to one slot is sent in all.
+const PLACE_ATTEMPTS_MAX: u32 = 6;
+
+/// For how long a chain protects its slots from being re-opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// How old an object must be before it can be trimmed. 0 means that the
+    /// store's times are not used at all.
+    pub period_ms: u32,
+    /// By how much the store's own clocks may disagree.
+    pub margin_ms: u32,
+}
+
+impl Grace {
+    /// One hour, with a margin of 5 minutes.
+    pub const DEFAULT: Grace = Grace {
+        period_ms: 3_600_000,
+        margin_ms: 300_000,
+    };
+
+    /// Until when the absence of an object that had not been written at `known_at`
+    /// means that it still was not.
+    #[must_use]
+    pub fn absent_until(self, known_at: Option<StoreTime>) -> Option<StoreTime> {
+        let window_ms = self.period_ms.saturating_sub(self.margin_ms);
+        known_at.filter(|_| window_ms > 0).map(|known_at| StoreTime {
+            unix_ms: known_at.unix_ms.saturating_add(window_ms.into()),
+        })
+    }
+
+    /// Whether `now` is so close to `known_at` that no slot which was empty at
+    /// `known_at` can have been filled and trimmed since.
+    ///
+    /// A `known_at` that lies far in the future of `now` proves that the store's
+    /// clocks disagree by more than the margin; then nothing is safe to conclude.
+    fn covers(self, known_at: Option<StoreTime>, now: Option<StoreTime>) -> bool {
+        let (Some(known_at), Some(now)) = (known_at, now) else {
+            return false;
+        };
+        let margin_ms = u64::from(self.margin_ms);
+        let window_ms = u64::from(self.period_ms).saturating_sub(margin_ms);
+        now.since_ms(known_at) < window_ms && known_at.since_ms(now) <= margin_ms
+    }
+}
+
+/// An object of a chain, known by its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its header.
+    pub header: Header,
+    /// When the store accepted it, if it tells.
+    pub modified_at: Option<StoreTime>,
+}
+
+/// What a read of a slot showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotReply<T> {
+    /// The object, or `None` if the slot is empty: not yet written, or trimmed.
+    pub object: Option<T>,
+    /// The store's clock when it answered.
+    pub observed_at: Option<StoreTime>,
+}
+
+/// What a listing showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// The highest slot that is filled, or `None` in an empty chain.
+    pub slot: Option<Slot>,
+    /// The store's clock when it answered: at this time, the next slot was empty.
+    pub observed_at: Option<StoreTime>,
+}
+
+/// An object to put into a slot.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The slot behind the newest that is known.
+    pub slot: Slot,
+    /// The whole object, which carries `commit_id`.
+    pub body: Vec<u8>,
+    /// What tells this object from any other.
+    pub commit_id: u128,
+    /// A time at which the slot had not been written.
+    pub absent_at: Option<StoreTime>,
+    /// The grace of the chain.
+    pub grace: Grace,
+}
+
+/// How putting an object into a slot ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// The object is in the slot, for good. `at` is a time not long after the
+    /// store accepted it.
+    Committed {
+        /// The store's clock.
+        at: Option<StoreTime>,
+    },
+    /// Another object is in the slot. This one is not, and never will be.
+    Lost(Link),
+    /// The slot was filled by another object and trimmed since. This one does not
+    /// count, whether the store has it or not.
+    Overtaken,
+    /// Nobody can tell yet.
+    Unknown(String),
+}
+
+/// One chain in the bucket.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Its keys.
+    pub keys: ChainKeys,
+    /// The kind of its objects.
+    pub kind: Kind,
+    /// The header sections that its readers understand.
+    pub sections: &'static [Tag],
+}
+
+impl Chain {
+    /// Finds the newest object: one listing.
+    pub(crate) async fn newest<B: Bucket, E: Env>(
+        &self,
+        store: &Store<B, E>,
+    ) -> Result<Newest, Error> {
+        let prefix = self.keys.slots_prefix();
+        let page = store.list(&prefix, None, 1).await?;
+        let mut highest = None;
+        for object in &page.objects {
+            let slot = self.keys.parse_slot(&object.key).ok_or_else(|| {
+                Error::Corrupt(format!("{}: this key does not belong here", object.key))
+            })?;
+            if highest.is_some_and(|highest| highest < slot) {
+                // The tail must never be understated, so an unsorted listing is of no use.
+                return Err(Error::Unsupported(format!(
+                    "the store does not list {prefix} in order"
+                )));
+            }
+            highest = highest.or(Some(slot));
+        }
+        if highest.is_none() && page.more {
+            return Err(Error::Unsupported(format!(
+                "the store lists {prefix} without objects but says that there are more"
+            )));
+        }
+        Ok(Newest {
+            slot: highest,
+            observed_at: page.observed_at,
+        })
+    }
+
+    /// Reads the header in a slot: one read, rarely two.
+    pub(crate) async fn link<B: Bucket, E: Env>(
+        &self,
+        store: &Store<B, E>,
+        slot: Slot,
+    ) -> Result<SlotReply<Link>, Error> {
+        let key = self.keys.slot(slot);
+        let mut bytes = HEADER_READ_BYTES;
+        loop {
+            let reply = match store.get(Read::first(key.clone(), bytes)).await {
+                Ok(reply) => reply,
+                Err(error) => return Err(at_key(&key, error)),
+            };
+            let Found::Object(object) = reply.found else {
+                return Ok(SlotReply {
+                    object: None,
+                    observed_at: reply.observed_at,
+                });
+            };
+            let length = Header::length(&object.body).map_err(|error| refused(&key, error))?;
+            if length > object.body.len()
+                && u64::from(bytes) < object.metadata.size_bytes
+                && bytes == HEADER_READ_BYTES
+            {
+                bytes = u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX);
+                continue;
+            }
+            let header = Header::decode(&object.body, object.metadata.size_bytes)
+                .map_err(|error| refused(&key, error))?;
+            self.check(&key, slot, &header)?;
+            return Ok(SlotReply {
+                object: Some(Link {
+                    header,
+                    modified_at: object.metadata.modified_at,
+                }),
+                observed_at: reply.observed_at,
+            });
+        }
+    }
+
+    /// Checks that an object with this header belongs into `slot` of this chain.
+    pub(crate) fn check(&self, key: &str, slot: Slot, header: &Header) -> Result<(), Error> {
+        header
+            .require_only(self.sections)
+            .map_err(|error| refused(key, error))?;
+        let misplaced = header.kind != self.kind
+            || header.identity != self.keys.identity()
+            || header.slot != slot;
+        if misplaced {
+            return Err(Error::Corrupt(format!(
+                "{key}: the object was written for another place"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Puts an object into its slot and finds out whether it is there to stay.
+    ///
+    /// One write if all goes well. Whatever else happens, the slot itself is asked:
+    /// the commit id in it says who won.
+    ///
+    /// # Errors
+    ///
+    /// An error means that the object is not in the slot and never will be.
+    pub(crate) async fn place<B: Bucket, E: Env>(
+        &self,
+        store: &Store<B, E>,
+        candidate: Candidate,
+    ) -> Result<Placed, Error> {
+        let Candidate {
+            slot,
+            body,
+            commit_id,
+            absent_at,
+            grace,
+        } = candidate;
+        let write = Write {
+            key: self.keys.slot(slot),
+            body,
+            precondition: Precondition::Absent,
+        };
+        // Why an earlier attempt may have been applied, or may still be.
+        let mut doubt: Option<String> = None;
+        let mut refusal = BucketError::Unavailable(format!(
+            "{}: the store refuses the write but shows no object",
+            write.key
+        ));
+        for round in 0..PLACE_ATTEMPTS_MAX {
+            if round > 0 {
+                store.count(|receipt| receipt.retries += 1);
+                store.back_off(round, Some(&refusal)).await;
+            }
+            let mut existed = false;
+            match store.put(&write).await {
+                Ok(PutOutcome::Written { observed_at, .. }) => {
+                    return Ok(self
+                        .confirm(store, slot, observed_at, absent_at, grace, doubt)
+                        .await);
+                }
+                Ok(PutOutcome::PreconditionFailed) => existed = true,
+                Ok(PutOutcome::Indeterminate(why)) => doubt = Some(why),
+                Err(error) if error.is_transient() => refusal = error,
+                Err(error) => return unless_in_doubt(doubt, at_key(&write.key, error)),
+            }
+            // The same bytes go to the same slot in every attempt, so whichever of
+            // them arrived, and whenever, the commit id tells.
+            let seen = match self.link(store, slot).await {
+                Ok(seen) => seen,
+                Err(error) => return unless_in_doubt(doubt, error),
+            };
+            match seen.object {
+                Some(link) if link.header.commit_id == commit_id => {
+                    let why = doubt.or(Some("an earlier attempt was applied".to_owned()));
+                    return Ok(self
+                        .confirm(store, slot, link.modified_at, absent_at, grace, why)
+                        .await);
+                }
+                Some(link) => {
+                    store.count(|receipt| receipt.races_lost += 1);
+                    return Ok(Placed::Lost(link));
+                }
+                // Somebody's object was there and is gone: it was trimmed, or the
+                // store contradicts itself, which the next round shows.
+                None if existed => match self.state(store).await {
+                    Ok(state) if state.first_kept() > slot => {
+                        return Ok(match doubt {
+                            None => Placed::Overtaken,
+                            Some(why) => Placed::Unknown(why),
+                        });
+                    }
+                    Ok(_) => {}
+                    Err(error) => return unless_in_doubt(doubt, error),
+                },
+                None => {}
+            }
+        }
+        unless_in_doubt(doubt, refusal.into())
+    }
+
+    /// Decides whether an object that the store accepted at `applied_at` counts.
+    ///
+    /// It does, unless the slot had been filled by somebody else and trimmed, which
+    /// re-opened it. That takes longer than the grace period from when the slot
+    /// was known to be empty, so a quick writer need not ask.
+    async fn confirm<B: Bucket, E: Env>(
+        &self,
+        store: &Store<B, E>,
+        slot: Slot,
+        applied_at: Option<StoreTime>,
+        absent_at: Option<StoreTime>,
+        grace: Grace,
+        doubt: Option<String>,
+    ) -> Placed {
+        // The first slot is never deleted, so it is never re-opened.
+        if slot == Slot::FIRST || grace.covers(absent_at, applied_at) {
+            return Placed::Committed { at: applied_at };
+        }
+        store.count(|receipt| receipt.grace_checks += 1);
+        let state = match self.state(store).await {
+            Ok(state) => state,
+            Err(error) => {
+                return Placed::Unknown(format!(
+                    "the write was accepted, but the watermark could not be read: {error}"
+                ));
+            }
+        };
+        if state.first_kept() <= slot {
+            return Placed::Committed { at: applied_at };
+        }
+        match doubt {
+            // What is trimmed was older than the grace period, and this write is
+            // younger, so it is not what was trimmed.
+            None if grace.covers(applied_at, state.observed_at) => Placed::Overtaken,
+            None => Placed::Unknown(format!(
+                "slot {slot} was trimmed after or before the write"
+            )),
+            Some(why) => Placed::Unknown(why),
+        }
+    }
+
+    /// Whether a slot that was empty in a reply at `observed_at` has not been
+    /// written yet, as opposed to trimmed, given that it was unwritten at
+    /// `absent_at`.
+    pub(crate) fn is_unwritten(
+        grace: Grace,
+        absent_at: Option<StoreTime>,
+        observed_at: Option<StoreTime>,
+    ) -> bool {
+        grace.covers(absent_at, observed_at)
+    }
+}
+
+/// An error of the port about one object.
+pub(crate) fn at_key(key: &str, error: BucketError) -> Error {
+    match error {
+        // Nothing that this library writes is too large to be read back.
+        BucketError::TooLarge(bytes) => {
+            Error::Corrupt(format!("{key}: the object exceeds {bytes} bytes"))
+        }
+        BucketError::Unavailable(text) => Error::Unavailable(format!("{key}: {text}")),
+        BucketError::Other(text) => Error::Other(format!("{key}: {text}")),
+        error => error.into(),
+    }
+}
+
+/// An error of the decoder about one object.
+pub(crate) fn refused(key: &str, error: DecodeError) -> Error {
+    match error {
+        DecodeError::Corrupt(what) => Error::Corrupt(format!("{key}: {what}")),
+        DecodeError::Newer(what) => Error::Unsupported(format!("{key}: {what}")),
+    }
+}
+
+fn unless_in_doubt(doubt: Option<String>, error: Error) -> Result<Placed, Error> {
+    match doubt {
+        None => Err(error),
+        Some(why) => Ok(Placed::Unknown(format!("{why}; then: {error}"))),
+    }
+}

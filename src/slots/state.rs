@@ -1,0 +1,196 @@
+//! What may change about a chain: how far it is trimmed, and who still reads.
+//!
+//! One small object that is replaced with `If-Match` and never deleted. A chain
+//! that was never trimmed or pinned has none.
+
+use super::{Chain, at_key, refused};
+use crate::bucket::{Bucket, Found, Read, StoreTime, Version};
+use crate::codec::{DecodeError, Decoder, Header, Kind, crc32c};
+use crate::env::Env;
+use crate::error::Error;
+use crate::keys::Slot;
+use crate::store::Store;
+
+/// At most this many pins on one chain.
+pub const PINS_MAX: usize = 128;
+
+/// A reader that must not be overtaken by a trim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The reader's name, 1 to 64 bytes.
+    pub reader: String,
+    /// The first record that it still needs.
+    pub offset: u64,
+    /// The slot that holds it.
+    pub slot: Slot,
+    /// When the pin ends, by the store's clock.
+    pub expires_at: StoreTime,
+}
+
+/// The mutable state of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainState {
+    /// Slots below this are trimmed, whether their objects exist or not.
+    pub first_kept: Slot,
+    /// The first record that is kept.
+    pub first_kept_offset: u64,
+    /// In ascending order of reader, at most [`PINS_MAX`].
+    pub pins: Vec<Pin>,
+}
+
+impl ChainState {
+    /// The state of a chain that was never trimmed or pinned.
+    pub const NEW: ChainState = ChainState {
+        first_kept: Slot::FIRST,
+        first_kept_offset: 0,
+        pins: Vec::new(),
+    };
+
+    fn decode(payload: &[u8]) -> Result<ChainState, DecodeError> {
+        let mut decoder = Decoder::new(payload);
+        let first_kept = Slot(decoder.u64()?);
+        let first_kept_offset = decoder.u64()?;
+        let count = usize::from(decoder.u16()?);
+        if count > PINS_MAX {
+            return Err(DecodeError::Corrupt("it has too many pins"));
+        }
+        let mut pins = Vec::with_capacity(count);
+        for _ in 0..count {
+            let reader_bytes = usize::from(decoder.u8()?);
+            let reader = core::str::from_utf8(decoder.take(reader_bytes)?)
+                .map_err(|_| DecodeError::Corrupt("a reader's name is not text"))?
+                .to_owned();
+            pins.push(Pin {
+                reader,
+                offset: decoder.u64()?,
+                slot: Slot(decoder.u64()?),
+                expires_at: StoreTime {
+                    unix_ms: decoder.u64()?,
+                },
+            });
+        }
+        decoder.finish()?;
+        Ok(ChainState {
+            first_kept,
+            first_kept_offset,
+            pins,
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut payload = Vec::new();
+        payload.extend_from_slice(&self.first_kept.0.to_le_bytes());
+        payload.extend_from_slice(&self.first_kept_offset.to_le_bytes());
+        let count = u16::try_from(self.pins.len()).unwrap_or(u16::MAX);
+        payload.extend_from_slice(&count.to_le_bytes());
+        for pin in self.pins.iter().take(usize::from(count)) {
+            let reader_bytes = u8::try_from(pin.reader.len()).unwrap_or(u8::MAX);
+            payload.push(reader_bytes);
+            payload.extend(pin.reader.bytes().take(usize::from(reader_bytes)));
+            payload.extend_from_slice(&pin.offset.to_le_bytes());
+            payload.extend_from_slice(&pin.slot.0.to_le_bytes());
+            payload.extend_from_slice(&pin.expires_at.unix_ms.to_le_bytes());
+        }
+        payload
+    }
+
+    /// Reads a stored state object.
+    ///
+    /// # Errors
+    ///
+    /// If anything in it is not as it was written.
+    pub fn decode_object(body: &[u8]) -> Result<(Header, ChainState), DecodeError> {
+        let (header, payload) = Header::decode_object(body)?;
+        if header.kind != Kind::State {
+            return Err(DecodeError::Corrupt("it is not the state of a chain"));
+        }
+        header.require_only(&[])?;
+        let state = ChainState::decode(payload)?;
+        Ok((header, state))
+    }
+
+    /// The bytes of a state object. `commit_id` makes every version unique, so
+    /// that equal entity tags mean equal attempts.
+    ///
+    /// # Errors
+    ///
+    /// None for a state with valid names.
+    pub fn encode_object(&self, identity: u128, commit_id: u128) -> Result<Vec<u8>, DecodeError> {
+        let payload = self.encode();
+        let header = Header {
+            kind: Kind::State,
+            identity,
+            slot: Slot::FIRST,
+            commit_id,
+            previous_id: 0,
+            epoch: crate::token::Epoch::SHARED,
+            base_offset: 0,
+            record_count: 0,
+            grace_ms: 0,
+            clock_margin_ms: 0,
+            payload_bytes: u64::try_from(payload.len()).unwrap_or(u64::MAX),
+            payload_crc: crc32c(&[&payload]),
+            sections: Vec::new(),
+        };
+        let mut body = header.encode()?;
+        body.extend_from_slice(&payload);
+        Ok(body)
+    }
+}
+
+/// The state of a chain as one read showed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateReply {
+    /// Its version and content, or `None` if there is no state object.
+    pub stored: Option<(Version, u128, ChainState)>,
+    /// The store's clock when it answered.
+    pub observed_at: Option<StoreTime>,
+}
+
+impl StateReply {
+    /// The first slot that is not trimmed.
+    #[must_use]
+    pub fn first_kept(&self) -> Slot {
+        self.stored
+            .as_ref()
+            .map_or(Slot::FIRST, |(_, _, state)| state.first_kept)
+    }
+
+    /// The state, or that of a new chain.
+    #[must_use]
+    pub fn state(&self) -> &ChainState {
+        const NEW: &ChainState = &ChainState::NEW;
+        self.stored.as_ref().map_or(NEW, |(_, _, state)| state)
+    }
+}
+
+impl Chain {
+    /// Reads the state: one read.
+    pub(crate) async fn state<B: Bucket, E: Env>(
+        &self,
+        store: &Store<B, E>,
+    ) -> Result<StateReply, Error> {
+        let key = self.keys.state();
+        let reply = store
+            .get(Read::all(key.clone()))
+            .await
+            .map_err(|error| at_key(&key, error))?;
+        let Found::Object(object) = reply.found else {
+            return Ok(StateReply {
+                stored: None,
+                observed_at: reply.observed_at,
+            });
+        };
+        let (header, state) =
+            ChainState::decode_object(&object.body).map_err(|error| refused(&key, error))?;
+        if header.identity != self.keys.identity() {
+            return Err(Error::Corrupt(format!(
+                "{key}: the object was written for another place"
+            )));
+        }
+        Ok(StateReply {
+            stored: Some((object.metadata.version, header.commit_id, state)),
+            observed_at: reply.observed_at,
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! The bucket with counting, waiting and the retries that are always safe.
+
+use core::cell::Cell;
+
+use crate::bucket::{
+    Bucket, BucketError, Deletion, Page, PutOutcome, Read, Reply, Write,
+};
+use crate::env::Env;
+use crate::receipt::Receipt;
+
+/// How often a read is tried in all.
+const READ_ATTEMPTS_MAX: u32 = 4;
+
+/// The first wait is drawn from 0 to this, and each later one from twice as much.
+const BACKOFF_FIRST_MS: u64 = 25;
+
+/// No single wait is drawn from more than this.
+const BACKOFF_MAX_MS: u64 = 2_000;
+
+/// A store may ask for a longer wait than our own, but not for more than this.
+const THROTTLE_MAX_MS: u64 = 10_000;
+
+/// A [`Bucket`] and an [`Env`], with a count of what was used.
+#[derive(Debug)]
+pub struct Store<B, E> {
+    bucket: B,
+    env: E,
+    receipt: Cell<Receipt>,
+}
+
+impl<B: Bucket, E: Env> Store<B, E> {
+    /// Wraps a bucket and an environment.
+    pub fn new(bucket: B, env: E) -> Store<B, E> {
+        Store {
+            bucket,
+            env,
+            receipt: Cell::default(),
+        }
+    }
+
+    /// Returns what was used since the last call, and starts anew.
+    pub fn take_receipt(&self) -> Receipt {
+        self.receipt.take()
+    }
+
+    /// Changes the counts.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Receipt)) {
+        let mut receipt = self.receipt.get();
+        change(&mut receipt);
+        self.receipt.set(receipt);
+    }
+
+    /// The instance's monotonic clock.
+    pub(crate) fn monotonic_ms(&self) -> u64 {
+        self.env.monotonic_ms()
+    }
+
+    /// A fresh commit id. Never 0, which stands for "none".
+    pub(crate) fn draw_id(&self) -> u128 {
+        self.env.random_u128().max(1)
+    }
+
+    /// Waits before attempt number `round` (from 1): full jitter, so that instances
+    /// which failed together do not come back together. This is liveness only;
+    /// no protocol relies on how long it takes.
+    pub(crate) async fn back_off(&self, round: u32, error: Option<&BucketError>) {
+        let ceiling = BACKOFF_FIRST_MS
+            .saturating_mul(1 << round.saturating_sub(1).min(16))
+            .min(BACKOFF_MAX_MS);
+        let drawn = self.draw_below(ceiling + 1);
+        let asked = match error {
+            Some(BucketError::Throttled(ms)) => u64::from(*ms).min(THROTTLE_MAX_MS),
+            _ => 0,
+        };
+        self.sleep_ms(asked + drawn).await;
+    }
+
+    /// Waits, and counts it.
+    pub(crate) async fn sleep_ms(&self, ms: u64) {
+        self.count(|receipt| receipt.slept_ms += ms);
+        self.env.sleep_ms(ms).await;
+    }
+
+    /// A random number below `end`, or 0 if that is 0.
+    pub(crate) fn draw_below(&self, end: u64) -> u64 {
+        u64::try_from(self.env.random_u128() % u128::from(end.max(1))).unwrap_or(0)
+    }
+
+    /// Reads one object. Transient errors are retried: a read changes nothing.
+    pub(crate) async fn get(&self, read: Read) -> Result<Reply, BucketError> {
+        let mut round = 0;
+        loop {
+            round += 1;
+            self.count(|receipt| {
+                receipt.gets += 1;
+                receipt.retries += u32::from(round > 1);
+            });
+            match self.bucket.get(read.clone()).await {
+                Err(error) if error.is_transient() && round < READ_ATTEMPTS_MAX => {
+                    self.back_off(round, Some(&error)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Reads several objects, overlapped. Those that fail transiently are read
+    /// again one by one.
+    pub(crate) async fn get_many(&self, reads: Vec<Read>) -> Vec<Result<Reply, BucketError>> {
+        self.count(|receipt| {
+            receipt.gets += u32::try_from(reads.len()).unwrap_or(u32::MAX);
+        });
+        let mut replies = self.bucket.get_many(reads.clone()).await;
+        replies.resize_with(reads.len(), || {
+            Err(BucketError::Other("the provider answered fewer reads than it was given".to_owned()))
+        });
+        for (reply, read) in replies.iter_mut().zip(reads) {
+            if reply.as_ref().is_err_and(BucketError::is_transient) {
+                *reply = self.get(read).await;
+            }
+        }
+        replies
+    }
+
+    /// Sends one write, once. The caller decides what follows.
+    pub(crate) async fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
+        self.count(|receipt| receipt.puts += 1);
+        self.bucket.put(write).await
+    }
+
+    /// Lists one page, with retries.
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page, BucketError> {
+        let mut round = 0;
+        loop {
+            round += 1;
+            self.count(|receipt| {
+                receipt.lists += 1;
+                receipt.retries += u32::from(round > 1);
+            });
+            match self.bucket.list(prefix, start_after, limit).await {
+                Err(error) if error.is_transient() && round < READ_ATTEMPTS_MAX => {
+                    self.back_off(round, Some(&error)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl<B: Bucket + Deletion, E: Env> Store<B, E> {
+    /// Deletes objects, with retries: deleting again is harmless.
+    pub(crate) async fn delete_many(&self, keys: Vec<String>) -> Result<(), BucketError> {
+        let mut round = 0;
+        loop {
+            round += 1;
+            self.count(|receipt| {
+                receipt.deletes += 1;
+                receipt.retries += u32::from(round > 1);
+            });
+            match self.bucket.delete_many(keys.clone()).await {
+                Err(error) if error.is_transient() && round < READ_ATTEMPTS_MAX => {
+                    self.back_off(round, Some(&error)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
