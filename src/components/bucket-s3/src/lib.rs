@@ -1,0 +1,18 @@
+//! `ifmatch:bucket` on any S3-compatible store.
+//!
+//! [`s3`] is S3 itself, without I/O. The rest exists in the component only: a
+//! thin shell that sends requests over `wasi:http`, and the exported functions.
+
+#![cfg_attr(not(target_family = "wasm"), forbid(unsafe_code))]
+#![cfg_attr(target_family = "wasm", deny(unsafe_code))]
+
+pub mod s3;
+
+#[cfg(target_family = "wasm")]
+mod bindings;
+#[cfg(target_family = "wasm")]
+mod component;
+#[cfg(target_family = "wasm")]
+mod overlap;
+#[cfg(target_family = "wasm")]
+mod wasi_http;
