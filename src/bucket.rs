@@ -221,10 +221,7 @@ pub trait Bucket {
 
     /// Reads up to [`BATCH_OBJECTS_MAX`] objects, overlapped. Results are in the
     /// order of `reads`.
-    fn get_many(
-        &self,
-        reads: Vec<Read>,
-    ) -> impl Future<Output = Vec<Result<Reply, BucketError>>>;
+    fn get_many(&self, reads: Vec<Read>) -> impl Future<Output = Vec<Result<Reply, BucketError>>>;
 
     /// Writes an object if its precondition holds.
     fn put(&self, write: &Write) -> impl Future<Output = Result<PutOutcome, BucketError>>;
@@ -247,8 +244,5 @@ pub trait Bucket {
 /// Deletion of objects, as `ifmatch:bucket/deletion` describes it.
 pub trait Deletion {
     /// Deletes up to [`PAGE_OBJECTS_MAX`] objects. Absent keys succeed.
-    fn delete_many(
-        &self,
-        keys: Vec<String>,
-    ) -> impl Future<Output = Result<(), BucketError>>;
+    fn delete_many(&self, keys: Vec<String>) -> impl Future<Output = Result<(), BucketError>>;
 }

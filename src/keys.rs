@@ -166,7 +166,10 @@ impl ChainKeys {
         hash.update(self.name.as_str());
         let digest = hash.finalize();
         let mut first = [0; 16];
-        first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        first
+            .iter_mut()
+            .zip(digest)
+            .for_each(|(to, from)| *to = from);
         u128::from_be_bytes(first)
     }
 }
@@ -184,7 +187,19 @@ mod tests {
         for name in ["a", "a/b-c/0", &"x".repeat(200)] {
             assert_eq!(Name::parse(name).unwrap().as_str(), name);
         }
-        for name in ["", "A", "a_b", "a.b", "/a", "a/", "a//b", "ä", "a b", "..", &"x".repeat(201)] {
+        for name in [
+            "",
+            "A",
+            "a_b",
+            "a.b",
+            "/a",
+            "a/",
+            "a//b",
+            "ä",
+            "a b",
+            "..",
+            &"x".repeat(201),
+        ] {
             assert!(
                 matches!(Name::parse(name), Err(Error::InvalidArgument(_))),
                 "{name}"
@@ -202,10 +217,7 @@ mod tests {
         for slot in slots {
             assert_eq!(keys.parse_slot(&keys.slot(Slot(slot))), Some(Slot(slot)));
         }
-        assert_eq!(
-            keys.slot(Slot(7)),
-            "log/orders/eu/_slot/fffffffffffffff8.7"
-        );
+        assert_eq!(keys.slot(Slot(7)), "log/orders/eu/_slot/fffffffffffffff8.7");
     }
 
     #[test]

@@ -46,9 +46,11 @@ impl Grace {
     #[must_use]
     pub fn absent_until(self, known_at: Option<StoreTime>) -> Option<StoreTime> {
         let window_ms = self.period_ms.saturating_sub(self.margin_ms);
-        known_at.filter(|_| window_ms > 0).map(|known_at| StoreTime {
-            unix_ms: known_at.unix_ms.saturating_add(window_ms.into()),
-        })
+        known_at
+            .filter(|_| window_ms > 0)
+            .map(|known_at| StoreTime {
+                unix_ms: known_at.unix_ms.saturating_add(window_ms.into()),
+            })
     }
 
     /// Whether `now` is so close to `known_at` that no slot which was empty at
@@ -342,9 +344,7 @@ impl Chain {
             // What is trimmed was older than the grace period, and this write is
             // younger, so it is not what was trimmed.
             None if grace.covers(applied_at, state.observed_at) => Placed::Overtaken,
-            None => Placed::Unknown(format!(
-                "slot {slot} was trimmed after or before the write"
-            )),
+            None => Placed::Unknown(format!("slot {slot} was trimmed after or before the write")),
             Some(why) => Placed::Unknown(why),
         }
     }

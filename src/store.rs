@@ -2,9 +2,7 @@
 
 use core::cell::Cell;
 
-use crate::bucket::{
-    Bucket, BucketError, Deletion, Page, PutOutcome, Read, Reply, Write,
-};
+use crate::bucket::{Bucket, BucketError, Deletion, Page, PutOutcome, Read, Reply, Write};
 use crate::env::Env;
 use crate::receipt::Receipt;
 
@@ -112,7 +110,9 @@ impl<B: Bucket, E: Env> Store<B, E> {
         });
         let mut replies = self.bucket.get_many(reads.clone()).await;
         replies.resize_with(reads.len(), || {
-            Err(BucketError::Other("the provider answered fewer reads than it was given".to_owned()))
+            Err(BucketError::Other(
+                "the provider answered fewer reads than it was given".to_owned(),
+            ))
         });
         for (reply, read) in replies.iter_mut().zip(reads) {
             if reply.as_ref().is_err_and(BucketError::is_transient) {

@@ -151,7 +151,9 @@ impl Header {
     pub fn length(bytes: &[u8]) -> Result<usize, DecodeError> {
         let mut decoder = Decoder::new(bytes);
         if decoder.take(MAGIC.len())? != MAGIC {
-            return Err(DecodeError::Corrupt("it does not start like an object of this library"));
+            return Err(DecodeError::Corrupt(
+                "it does not start like an object of this library",
+            ));
         }
         let major = decoder.u16()?;
         let minor = decoder.u16()?;
@@ -171,7 +173,9 @@ impl Header {
         if (HEADER_FIXED_BYTES..=HEADER_BYTES_MAX).contains(&length) {
             Ok(length)
         } else {
-            Err(DecodeError::Corrupt("the length of its header is out of range"))
+            Err(DecodeError::Corrupt(
+                "the length of its header is out of range",
+            ))
         }
     }
 
@@ -191,12 +195,15 @@ impl Header {
             .split_at_checked(HEADER_CHECKED_BYTES)
             .ok_or(DecodeError::Corrupt("the object ends too early"))?;
         if crc32c(&[checked, sections]) != Decoder::new(crc).u32()? {
-            return Err(DecodeError::Corrupt("the checksum of its header does not match"));
+            return Err(DecodeError::Corrupt(
+                "the checksum of its header does not match",
+            ));
         }
         let mut decoder = Decoder::new(checked);
         decoder.take(16)?; // magic, version and flags: see `length`
-        let kind = Kind::from_wire(decoder.u16()?)
-            .ok_or_else(|| DecodeError::Newer("it is of a kind that this version does not know".to_owned()))?;
+        let kind = Kind::from_wire(decoder.u16()?).ok_or_else(|| {
+            DecodeError::Newer("it is of a kind that this version does not know".to_owned())
+        })?;
         decoder.take(2 + 4)?; // reserved; the header's length: see `length`
         let payload_bytes = decoder.u64()?;
         let payload_crc = decoder.u32()?;
@@ -216,11 +223,19 @@ impl Header {
             payload_crc,
             sections: decode_sections(sections)?,
         };
-        let expected = u64::try_from(length).ok().and_then(|length| length.checked_add(payload_bytes));
+        let expected = u64::try_from(length)
+            .ok()
+            .and_then(|length| length.checked_add(payload_bytes));
         if expected != Some(object_bytes) {
-            return Err(DecodeError::Corrupt("the object's length does not match its header"));
+            return Err(DecodeError::Corrupt(
+                "the object's length does not match its header",
+            ));
         }
-        if header.base_offset.checked_add(record_count.into()).is_none() {
+        if header
+            .base_offset
+            .checked_add(record_count.into())
+            .is_none()
+        {
             return Err(DecodeError::Corrupt("its offsets are out of range"));
         }
         Ok(header)
@@ -237,7 +252,9 @@ impl Header {
         all.take(Header::length(bytes)?)?;
         let payload = all.rest;
         if crc32c(&[payload]) != header.payload_crc {
-            return Err(DecodeError::Corrupt("the checksum of its payload does not match"));
+            return Err(DecodeError::Corrupt(
+                "the checksum of its payload does not match",
+            ));
         }
         Ok((header, payload))
     }
@@ -285,7 +302,9 @@ fn decode_sections(bytes: &[u8]) -> Result<Vec<Section>, DecodeError> {
         let flags = decoder.u16()?;
         let length = usize::try_from(decoder.u32()?).unwrap_or(usize::MAX);
         if sections.last().is_some_and(|last| last.tag.0 >= tag.0) {
-            return Err(DecodeError::Corrupt("the sections of its header are out of order"));
+            return Err(DecodeError::Corrupt(
+                "the sections of its header are out of order",
+            ));
         }
         sections.push(Section {
             tag,

@@ -245,7 +245,10 @@ impl<'a, B: Bucket, E: Env> Log<'a, B, E> {
     }
 
     fn remember_tail(&self, tail: &Tail) {
-        self.logs.tails.borrow_mut().insert(self.name(), tail.clone());
+        self.logs
+            .tails
+            .borrow_mut()
+            .insert(self.name(), tail.clone());
     }
 
     fn forget_tail(&self) {

@@ -104,7 +104,10 @@ mod tests {
         let mut pointers = Vec::new();
         for slot in 0..5_000 {
             let expected: Vec<Slot> = slots(Slot(slot)).collect();
-            let found: Vec<Slot> = pointers.iter().map(|pointer: &Pointer| pointer.slot).collect();
+            let found: Vec<Slot> = pointers
+                .iter()
+                .map(|pointer: &Pointer| pointer.slot)
+                .collect();
             assert_eq!(found, expected, "slot {slot}");
             assert!(pointers.iter().all(|found| *found == pointer(found.slot.0)));
             pointers = following(pointer(slot), &pointers);

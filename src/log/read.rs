@@ -6,8 +6,7 @@ use super::search::{self, Located};
 use super::segment::Segment;
 use super::tail::Tail;
 use super::{
-    Cursor, Entry, Log, Logs, READ_BYTES_MAX, READ_RECORDS_MAX, ReadLimit, ReadOutcome,
-    WAIT_MS_MAX,
+    Cursor, Entry, Log, Logs, READ_BYTES_MAX, READ_RECORDS_MAX, ReadLimit, ReadOutcome, WAIT_MS_MAX,
 };
 use crate::bucket::{BATCH_OBJECTS_MAX, Bucket, BucketError, Found, Read, Reply, StoreTime};
 use crate::env::Env;
@@ -172,9 +171,15 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let mut entries = Vec::new();
         let mut bytes_left = limit.bytes;
         let mut ahead = Ahead::default();
-        ahead.rounds = self.logs.segments.borrow().rounds(self.name(), position.slot);
+        ahead.rounds = self
+            .logs
+            .segments
+            .borrow()
+            .rounds(self.name(), position.slot);
         loop {
-            let slotted = self.fetch(&position, &mut ahead, limit, entries.len()).await?;
+            let slotted = self
+                .fetch(&position, &mut ahead, limit, entries.len())
+                .await?;
             let step = match slotted {
                 Slotted::Absent(observed_at) => {
                     if !entries.is_empty() {
@@ -186,9 +191,13 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     let step = self.check(&mut position, &fetched).await?;
                     let slot = position.slot;
                     let step = match step {
-                        Step::Moved => {
-                            take(&fetched, &mut position, limit, &mut bytes_left, &mut entries)
-                        }
+                        Step::Moved => take(
+                            &fetched,
+                            &mut position,
+                            limit,
+                            &mut bytes_left,
+                            &mut entries,
+                        ),
                         step => step,
                     };
                     if position.slot == slot {
@@ -231,7 +240,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if !genuine {
             let state = self.chain.state(self.store()).await?;
             if state.first_kept() > position.slot {
-                let tail = Tail::behind(header, None, None).map_err(|error| refused(&key(), error))?;
+                let tail =
+                    Tail::behind(header, None, None).map_err(|error| refused(&key(), error))?;
                 return Ok(Step::Trimmed(search::first_kept(&tail, &state)));
             }
         }
@@ -280,7 +290,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if tail.next_slot()? > position.slot {
             let state = self.chain.state(self.store()).await?;
             if state.first_kept() > position.slot {
-                return Ok(Some(ReadOutcome::Trimmed(search::first_kept(&tail, &state))));
+                return Ok(Some(ReadOutcome::Trimmed(search::first_kept(
+                    &tail, &state,
+                ))));
             }
             // Others may have filled it since it was read, but it cannot stay empty.
             let again = self.chain.link(self.store(), position.slot).await?;
@@ -305,16 +317,18 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if let Some(fetched) = ahead.next(position.slot) {
             return Ok(Slotted::Segment(fetched));
         }
-        if let Some(fetched) = self.logs.segments.borrow_mut().take(self.name(), position.slot) {
+        if let Some(fetched) = self
+            .logs
+            .segments
+            .borrow_mut()
+            .take(self.name(), position.slot)
+        {
             ahead.learn(&fetched);
             return Ok(Slotted::Segment(fetched));
         }
         let wanted = ahead.window(limit, entries);
         let count = self.known_to_exist(position.slot, wanted, ahead).await?;
-        let slots: Vec<Slot> = (position.slot.0..)
-            .take(count.max(1))
-            .map(Slot)
-            .collect();
+        let slots: Vec<Slot> = (position.slot.0..).take(count.max(1)).map(Slot).collect();
         let reads: Vec<Read> = slots
             .iter()
             .map(|slot| Read::all(self.chain.keys.slot(*slot)))
@@ -354,7 +368,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if wanted <= 1 {
             return Ok(1);
         }
-        let known = |tail: &Tail| tail.next_slot().map_or(0, |next| next.0.saturating_sub(slot.0));
+        let known = |tail: &Tail| {
+            tail.next_slot()
+                .map_or(0, |next| next.0.saturating_sub(slot.0))
+        };
         let mut exist = self.remembered_tail().as_ref().map_or(0, known);
         exist = exist.max(ahead.exist_until.0.saturating_sub(slot.0));
         if exist == 0 && wanted > AHEAD_BLIND_MAX {
@@ -417,8 +434,8 @@ fn take(
     };
     position.slot = next;
     position.previous = Some((header.commit_id, segment.end_offset(), header.epoch));
-    let full = entries.len() >= usize::try_from(limit.records).unwrap_or(usize::MAX)
-        || *bytes_left == 0;
+    let full =
+        entries.len() >= usize::try_from(limit.records).unwrap_or(usize::MAX) || *bytes_left == 0;
     if full { Step::Done } else { Step::Moved }
 }
 

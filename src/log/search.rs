@@ -137,7 +137,11 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 }
             }
             // What is sought lies from `lower` to just before `upper`.
-            let Some(probe) = upper.0.checked_sub(1).map(Slot).filter(|probe| *probe >= floor)
+            let Some(probe) = upper
+                .0
+                .checked_sub(1)
+                .map(Slot)
+                .filter(|probe| *probe >= floor)
             else {
                 return Ok(None);
             };
@@ -171,9 +175,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     pub(super) async fn missing(&self, slot: Slot) -> Error {
         let key = self.chain.keys.slot(slot);
         match self.chain.state(self.store()).await {
-            Ok(state) if state.first_kept() > slot => Error::Unavailable(format!(
-                "{key}: the segment was trimmed during this call"
-            )),
+            Ok(state) if state.first_kept() > slot => {
+                Error::Unavailable(format!("{key}: the segment was trimmed during this call"))
+            }
             Ok(_) => Error::Corrupt(format!("{key}: the segment is missing")),
             Err(error) => error,
         }
@@ -194,8 +198,6 @@ pub(super) fn first_kept(tail: &Tail, state: &StateReply) -> Cursor {
 /// trim.
 pub(super) fn present_at(tail: &Tail, state: &StateReply) -> Option<StoreTime> {
     state.observed_at.map(|time| StoreTime {
-        unix_ms: time
-            .unix_ms
-            .saturating_sub(tail.grace.margin_ms.into()),
+        unix_ms: time.unix_ms.saturating_sub(tail.grace.margin_ms.into()),
     })
 }

@@ -108,7 +108,9 @@ impl Segment {
         let mut start = body.len() - payload.len();
         let count = usize::try_from(header.record_count).unwrap_or(usize::MAX);
         if count > payload.len() / LENGTH_BYTES {
-            return Err(DecodeError::Corrupt("its records do not fit into its payload"));
+            return Err(DecodeError::Corrupt(
+                "its records do not fit into its payload",
+            ));
         }
         let mut lengths = Decoder::new(payload);
         let mut records = Vec::with_capacity(count);
@@ -118,7 +120,9 @@ impl Segment {
                 .ok()
                 .and_then(|length| start.checked_add(length))
                 .filter(|end| *end <= body.len())
-                .ok_or(DecodeError::Corrupt("its records do not fit into its payload"))?;
+                .ok_or(DecodeError::Corrupt(
+                    "its records do not fit into its payload",
+                ))?;
             records.push(start..end);
             start = end;
         }

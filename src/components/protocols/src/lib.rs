@@ -1,0 +1,23 @@
+//! `protocols.wasm`: the core behind the interfaces of `ifmatch:protocols`.
+//!
+//! A thin shell. [`bindings`] is generated from the WIT, `port` gives the core its
+//! bucket, clock and randomness, and one module for each interface translates
+//! values. An instance lives as long as the host keeps it; what it remembers
+//! between calls only saves requests.
+
+#![cfg(target_family = "wasm")]
+
+mod bindings;
+mod log;
+mod port;
+mod receipts;
+mod run;
+
+/// The component.
+struct Component;
+
+#[allow(unsafe_code, reason = "the generated exports follow the canonical ABI")]
+mod exports {
+    crate::bindings::export!(Component with_types_in crate::bindings);
+    use crate::Component;
+}

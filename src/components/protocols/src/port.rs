@@ -1,0 +1,168 @@
+//! The bucket, the clock and the randomness of the host.
+
+use ifmatch::bucket::{
+    Bucket, BucketError, Deletion, Found, Metadata, Object, Page, Precondition, PutOutcome, Read,
+    Reply, Span, StoreTime, Version, Write,
+};
+use ifmatch::env::Env;
+
+use crate::bindings::ifmatch::bucket::{bucket, deletion, types};
+use crate::bindings::wasi::clocks::monotonic_clock;
+use crate::bindings::wasi::random::random;
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// The imported bucket.
+#[derive(Debug)]
+pub(crate) struct Port;
+
+impl Bucket for Port {
+    async fn get(&self, read: Read) -> Result<Reply, BucketError> {
+        bucket::get(to_read(&read))
+            .map(from_reply)
+            .map_err(from_error)
+    }
+
+    async fn get_many(&self, reads: Vec<Read>) -> Vec<Result<Reply, BucketError>> {
+        let reads: Vec<bucket::ReadParam<'_>> = reads.iter().map(to_read).collect();
+        bucket::get_many(&reads)
+            .into_iter()
+            .map(|result| result.map(from_reply).map_err(from_error))
+            .collect()
+    }
+
+    async fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
+        bucket::put(to_write(write))
+            .map(from_outcome)
+            .map_err(from_error)
+    }
+
+    async fn put_many(&self, writes: Vec<Write>) -> Vec<Result<PutOutcome, BucketError>> {
+        let writes: Vec<bucket::WriteParam<'_>> = writes.iter().map(to_write).collect();
+        bucket::put_many(&writes)
+            .into_iter()
+            .map(|result| result.map(from_outcome).map_err(from_error))
+            .collect()
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page, BucketError> {
+        bucket::list_objects(prefix, start_after, limit)
+            .map(|page| Page {
+                objects: page.objects.into_iter().map(from_metadata).collect(),
+                more: page.more,
+                observed_at: page.observed_at.map(from_time),
+            })
+            .map_err(from_error)
+    }
+}
+
+impl Deletion for Port {
+    async fn delete_many(&self, keys: Vec<String>) -> Result<(), BucketError> {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        deletion::delete_many(&keys).map_err(from_error)
+    }
+}
+
+fn to_read(read: &Read) -> bucket::ReadParam<'_> {
+    bucket::ReadParam {
+        key: &read.key,
+        span: match read.span {
+            Span::All => bucket::Span::All,
+            Span::First(bytes) => bucket::Span::First(bytes),
+        },
+        unless: read.unless.as_ref().map(to_version),
+    }
+}
+
+fn to_version(version: &Version) -> types::VersionParam<'_> {
+    types::VersionParam { token: &version.0 }
+}
+
+fn to_write(write: &Write) -> bucket::WriteParam<'_> {
+    bucket::WriteParam {
+        key: &write.key,
+        body: &write.body,
+        precondition: match &write.precondition {
+            Precondition::Absent => bucket::PreconditionParam::Absent,
+            Precondition::Matches(version) => {
+                bucket::PreconditionParam::Matches(to_version(version))
+            }
+        },
+    }
+}
+
+fn from_time(unix_ms: u64) -> StoreTime {
+    StoreTime { unix_ms }
+}
+
+fn from_metadata(metadata: types::Metadata) -> Metadata {
+    Metadata {
+        key: metadata.key,
+        version: Version(metadata.version.token),
+        size_bytes: metadata.size,
+        modified_at: metadata.modified_at.map(from_time),
+    }
+}
+
+fn from_reply(reply: bucket::Reply) -> Reply {
+    Reply {
+        found: match reply.found {
+            bucket::Found::Absent => Found::Absent,
+            bucket::Found::Unchanged => Found::Unchanged,
+            bucket::Found::Object(object) => Found::Object(Object {
+                metadata: from_metadata(object.metadata),
+                body: object.body,
+            }),
+        },
+        observed_at: reply.observed_at.map(from_time),
+    }
+}
+
+fn from_outcome(outcome: bucket::PutOutcome) -> PutOutcome {
+    match outcome {
+        bucket::PutOutcome::Written(written) => PutOutcome::Written {
+            version: Version(written.version.token),
+            observed_at: written.observed_at.map(from_time),
+        },
+        bucket::PutOutcome::PreconditionFailed => PutOutcome::PreconditionFailed,
+        bucket::PutOutcome::Indeterminate(why) => PutOutcome::Indeterminate(why),
+    }
+}
+
+fn from_error(error: types::Error) -> BucketError {
+    match error {
+        types::Error::InvalidArgument(text) => BucketError::InvalidArgument(text),
+        types::Error::Misconfigured(text) => BucketError::Misconfigured(text),
+        types::Error::AccessDenied(text) => BucketError::AccessDenied(text),
+        types::Error::NoSuchBucket(text) => BucketError::NoSuchBucket(text),
+        types::Error::TooLarge(bytes) => BucketError::TooLarge(bytes),
+        types::Error::Throttled(ms) => BucketError::Throttled(ms),
+        types::Error::Unavailable(text) => BucketError::Unavailable(text),
+        types::Error::Unsupported(text) => BucketError::Unsupported(text),
+        types::Error::Other(text) => BucketError::Other(text),
+    }
+}
+
+/// The host's clock and randomness.
+#[derive(Debug)]
+pub(crate) struct Host;
+
+impl Env for Host {
+    fn monotonic_ms(&self) -> u64 {
+        monotonic_clock::now() / NS_PER_MS
+    }
+
+    async fn sleep_ms(&self, ms: u64) {
+        monotonic_clock::subscribe_duration(ms.saturating_mul(NS_PER_MS)).block();
+    }
+
+    fn random_u128(&self) -> u128 {
+        let high = u128::from(random::get_random_u64());
+        high << 64 | u128::from(random::get_random_u64())
+    }
+}
