@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
 use wasmtime::component::{HasData, Resource, ResourceTable};
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
@@ -89,6 +90,7 @@ impl WorldClock {
 pub struct GuestClock {
     world: WorldClock,
     state: Arc<Mutex<Error>>,
+    changed: Arc<Notify>,
 }
 
 /// How far a guest's clocks are off.
@@ -153,6 +155,7 @@ impl GuestClock {
                 settled_ns: nanos(elapsed),
                 ..Error::default()
             })),
+            changed: Arc::new(Notify::new()),
         }
     }
 
@@ -160,6 +163,7 @@ impl GuestClock {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.settle(self.world.elapsed());
         change(&mut state);
+        self.changed.notify_waiters();
     }
 
     /// Sets the wall clock forward by some milliseconds, or back.
@@ -172,8 +176,8 @@ impl GuestClock {
         self.change(|state| state.fast_ppm = ppm.max(-999_999));
     }
 
-    /// Stops both clocks, as a frozen virtual machine does. Waits that the guest
-    /// begins while they stand end all the same, after as long as they say.
+    /// Stops both clocks, as a frozen virtual machine does. Waits of the guest
+    /// stop with them.
     pub fn stop(&self) {
         self.change(|state| state.stopped = true);
     }
@@ -200,10 +204,23 @@ impl GuestClock {
         Duration::from_nanos(u64::try_from(shown.max(0)).unwrap_or(u64::MAX))
     }
 
-    fn world_time_for(&self, guest_ns: u64) -> Duration {
+    fn world_time_until(&self, due_ns: u64) -> Until {
+        let left = due_ns.saturating_sub(self.monotonic_ns());
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Duration::from_nanos(unscale(guest_ns, state.fast_ppm))
+        match left {
+            0 => Until::Passed,
+            _ if state.stopped => Until::Never,
+            _ => Until::In(Duration::from_nanos(unscale(left, state.fast_ppm))),
+        }
     }
+}
+
+/// In how much of the world's time a guest's clock shows something.
+enum Until {
+    Passed,
+    In(Duration),
+    /// Not before something changes.
+    Never,
 }
 
 /// Names [`GuestClockView`] to the linker.
@@ -252,28 +269,37 @@ impl monotonic_clock::Host for GuestClockView<'_> {
     }
 
     fn subscribe_duration(&mut self, ns: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        let wait = self.clock.world_time_for(ns);
         let timer = self.table.push(Timer {
-            due: tokio::time::Instant::now().checked_add(wait),
+            clock: self.clock.clone(),
+            due_ns: self.clock.monotonic_ns().saturating_add(ns),
         })?;
         subscribe(self.table, timer)
     }
 }
 
-/// A wait that a guest has begun. One too long to express never ends.
+/// A wait that a guest has begun, until its own monotonic clock shows a time.
 struct Timer {
-    due: Option<tokio::time::Instant>,
+    clock: GuestClock,
+    due_ns: u64,
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
-        match self.due {
-            // Yields even when due, so that a guest that polls in a loop cannot
-            // keep the executor from everything else.
-            Some(due) if due <= tokio::time::Instant::now() => tokio::task::yield_now().await,
-            Some(due) => tokio::time::sleep_until(due).await,
-            None => std::future::pending().await,
+        // Yields even when due, so that a guest that polls in a loop cannot keep
+        // the executor from everything else.
+        tokio::task::yield_now().await;
+        loop {
+            let changed = self.clock.changed.notified();
+            match self.clock.world_time_until(self.due_ns) {
+                Until::Passed => return,
+                Until::In(wait) => {
+                    // A change of the clock's speed ends the wait early or late;
+                    // either way it is measured anew.
+                    let _ = tokio::time::timeout(wait, changed).await;
+                }
+                Until::Never => changed.await,
+            }
         }
     }
 }
@@ -303,6 +329,25 @@ mod tests {
             clock.wall(),
             VIRTUAL_START + Duration::from_secs(21) - Duration::from_secs(86_400)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_follow_the_guest_clock() {
+        let clock = GuestClock::right(WorldClock::starting_at(VIRTUAL_START));
+        let mut timer = Timer {
+            due_ns: clock.monotonic_ns() + 10_000_000_000,
+            clock: clock.clone(),
+        };
+        let start = tokio::time::Instant::now();
+        let interference = async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            clock.stop();
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            clock.resume();
+            clock.run_fast_ppm(1_000_000);
+        };
+        tokio::join!(timer.ready(), interference);
+        assert_eq!(start.elapsed(), Duration::from_secs(3600 + 4 + 3));
     }
 
     #[test]

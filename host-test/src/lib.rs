@@ -5,6 +5,14 @@
 
 #![deny(missing_docs)]
 
+pub mod artifact;
+pub mod bindings;
+pub mod calls;
 pub mod clock;
+pub mod faults;
+pub mod gate;
+pub mod host;
 pub mod random;
 pub mod store;
+pub mod wire;
+pub mod world;

@@ -189,43 +189,7 @@ impl Store {
 
     /// What a request is, also if it will be refused.
     pub fn facts(&self, request: &Request) -> Facts {
-        let target = Target::of(request, self.options.domain.as_deref()).unwrap_or_default();
-        let on_object = !target.key.is_empty();
-        let kind = match *request.method() {
-            Method::PUT if on_object => Kind::Put,
-            Method::GET if on_object => Kind::Get,
-            Method::HEAD if on_object => Kind::Head,
-            Method::DELETE if on_object => Kind::Delete,
-            Method::GET if target.query.get("list-type").is_some() => Kind::List,
-            Method::POST if target.query.get("delete").is_some() => Kind::DeleteMany,
-            _ => Kind::Other,
-        };
-        let text = |name| {
-            request
-                .headers()
-                .get(name)
-                .map(|v: &HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned())
-        };
-        let condition = match (text(header::IF_NONE_MATCH), text(header::IF_MATCH)) {
-            (Some(any), _) if any == "*" => Condition::Absent,
-            (Some(tag), _) => Condition::Differs(tag),
-            (None, Some(tag)) => Condition::Matches(tag),
-            (None, None) => Condition::None,
-        };
-        let key = match kind {
-            Kind::List => target.query.get("prefix").unwrap_or_default().to_owned(),
-            Kind::DeleteMany => xml::parse_delete(request.body())
-                .ok()
-                .and_then(|delete| delete.keys.into_iter().next())
-                .unwrap_or_default(),
-            _ => target.key,
-        };
-        Facts {
-            kind,
-            key,
-            condition,
-            bytes_in: request.body().len() as u64,
-        }
+        Facts::of(request, request.body(), self.options.domain.as_deref())
     }
 
     fn answer(

@@ -61,6 +61,16 @@ impl SharedStore {
         }
     }
 
+    /// Answers a request like [`SharedStore::handle`], with pages of at most so
+    /// many keys.
+    pub fn handle_with_pages(&self, request: &Request, now: UnixMs, max_page_keys: usize) -> Response {
+        let mut inner = self.lock();
+        let usual = std::mem::replace(&mut inner.store.options_mut().max_page_keys, max_page_keys);
+        let response = inner.store.handle(request, now);
+        inner.store.options_mut().max_page_keys = usual;
+        response
+    }
+
     /// Answers in place of the store. See [`Store::refuse`].
     pub fn refuse(&self, request: &Request, error: S3Error, now: UnixMs) -> Response {
         self.lock().store.refuse(request, error, now)

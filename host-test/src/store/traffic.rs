@@ -1,6 +1,9 @@
 //! What was asked of a store, in order, and how much of it.
 
+use super::uri::Target;
+use super::xml;
 use crate::clock::UnixMs;
+use http::{HeaderValue, Method, header};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -72,6 +75,47 @@ pub struct Facts {
     pub condition: Condition,
     /// Bytes of its body.
     pub bytes_in: u64,
+}
+
+impl Facts {
+    /// What a request with this body is, also if it will be refused.
+    pub fn of<B>(request: &http::Request<B>, body: &[u8], domain: Option<&str>) -> Self {
+        let target = Target::of(request, domain).unwrap_or_default();
+        let on_object = !target.key.is_empty();
+        let kind = match *request.method() {
+            Method::PUT if on_object => Kind::Put,
+            Method::GET if on_object => Kind::Get,
+            Method::HEAD if on_object => Kind::Head,
+            Method::DELETE if on_object => Kind::Delete,
+            Method::GET if target.query.get("list-type").is_some() => Kind::List,
+            Method::POST if target.query.get("delete").is_some() => Kind::DeleteMany,
+            _ => Kind::Other,
+        };
+        let text = |name| {
+            let value: Option<&HeaderValue> = request.headers().get(name);
+            value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let condition = match (text(header::IF_NONE_MATCH), text(header::IF_MATCH)) {
+            (Some(any), _) if any == "*" => Condition::Absent,
+            (Some(tag), _) => Condition::Differs(tag),
+            (None, Some(tag)) => Condition::Matches(tag),
+            (None, None) => Condition::None,
+        };
+        let key = match kind {
+            Kind::List => target.query.get("prefix").unwrap_or_default().to_owned(),
+            Kind::DeleteMany => xml::parse_delete(body)
+                .ok()
+                .and_then(|delete| delete.keys.into_iter().next())
+                .unwrap_or_default(),
+            _ => target.key,
+        };
+        Self {
+            kind,
+            key,
+            condition,
+            bytes_in: body.len() as u64,
+        }
+    }
 }
 
 /// One answered request.

@@ -1,0 +1,42 @@
+//! The interfaces that the components export, as Rust types and calls.
+
+#[allow(missing_docs, reason = "the documentation of these items is in WIT")]
+mod generated {
+    wasmtime::component::bindgen!({
+        path: ["../wit/bucket", "../wit/protocols"],
+        inline: "
+            package ifmatch:harness;
+            world components {
+                export ifmatch:bucket/bucket@0.1.0;
+                export ifmatch:bucket/deletion@0.1.0;
+                export ifmatch:bucket/presign@0.1.0;
+                export ifmatch:protocols/log@0.1.0;
+                export ifmatch:protocols/receipts@0.1.0;
+            }
+        ",
+        world: "ifmatch:harness/components",
+        exports: { default: async },
+        additional_derives: [PartialEq, Eq],
+    });
+}
+
+/// `ifmatch:bucket`: the port.
+pub mod bucket {
+    pub use super::generated::exports::ifmatch::bucket::bucket::*;
+    pub use super::generated::ifmatch::bucket::types::Error;
+    /// The interface that deletes.
+    pub use super::generated::exports::ifmatch::bucket::deletion;
+    /// The interface that signs requests for others.
+    pub use super::generated::exports::ifmatch::bucket::presign;
+}
+
+/// `ifmatch:protocols/log`.
+pub mod log {
+    pub use super::generated::exports::ifmatch::protocols::log::*;
+    pub use super::generated::ifmatch::protocols::types::{Error, Token, Writer};
+}
+
+/// `ifmatch:protocols/receipts`.
+pub mod receipts {
+    pub use super::generated::exports::ifmatch::protocols::receipts::*;
+}

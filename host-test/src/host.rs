@@ -1,0 +1,335 @@
+//! Instances of the components.
+
+use crate::artifact::{Artifact, engine};
+use crate::bindings::{bucket, log, receipts};
+use crate::calls::{Bucket, Deletion, Log, Presign, Receipts};
+use crate::clock::{GuestClock, GuestClockView, GuestClocks};
+use crate::gate::Gate;
+use crate::random::Seeded;
+use crate::wire::{Hooks, Sender, Wire};
+use anyhow::{Result, anyhow, bail};
+use std::sync::{Arc, OnceLock};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, HasData, InstancePre, Linker, ResourceTable};
+use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::p2::bindings as wasi;
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::bindings as wasi_http;
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Fuel of one call: a bound on loops, far above what any call needs.
+const FUEL_PER_CALL: u64 = 50_000_000_000;
+/// Linear memory that an instance may have unless a test sets less.
+const DEFAULT_MEMORY_BYTES: usize = 256 << 20;
+
+/// What the host keeps for one instance.
+pub struct State {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    clock: GuestClock,
+    limits: StoreLimits,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.hooks,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+impl State {
+    fn clocks(&mut self) -> GuestClockView<'_> {
+        GuestClockView {
+            clock: &self.clock,
+            table: &mut self.table,
+        }
+    }
+}
+
+struct Table;
+
+impl HasData for Table {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// A component that needs nothing but a store to be instantiated.
+struct Prepared {
+    pre: InstancePre<State>,
+    bucket: Option<bucket::GuestIndices>,
+    deletion: Option<bucket::deletion::GuestIndices>,
+    presign: Option<bucket::presign::GuestIndices>,
+    log: Option<log::GuestIndices>,
+    receipts: Option<receipts::GuestIndices>,
+}
+
+fn prepared(artifact: Artifact) -> Result<&'static Prepared> {
+    static SLOTS: [OnceLock<Result<Prepared, String>>; 3] = [const { OnceLock::new() }; 3];
+    let slot = &SLOTS[artifact as usize];
+    let prepared = slot.get_or_init(|| prepare(artifact).map_err(|error| format!("{error:#}")));
+    prepared.as_ref().map_err(|error| anyhow!("{error}"))
+}
+
+fn prepare(artifact: Artifact) -> Result<Prepared> {
+    let component = artifact.compile()?;
+    let linker = link(&component)?;
+    let pre = linker
+        .instantiate_pre(&component)
+        .map_err(|error| anyhow!("{} cannot be linked: {error:?}", artifact.file_name()))?;
+    Ok(Prepared {
+        bucket: bucket::GuestIndices::new(&pre).ok(),
+        deletion: bucket::deletion::GuestIndices::new(&pre).ok(),
+        presign: bucket::presign::GuestIndices::new(&pre).ok(),
+        log: log::GuestIndices::new(&pre).ok(),
+        receipts: receipts::GuestIndices::new(&pre).ok(),
+        pre,
+    })
+}
+
+/// The names of what a component imports, without interfaces that hold types only.
+pub fn imports(component: &Component) -> Vec<String> {
+    let engine = component.engine();
+    let needed = component.component_type();
+    let imports = needed.imports(engine).filter(|(_, import)| match &import.ty {
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).any(|(_, export)| !matches!(export.ty, ComponentItem::Type(_)))
+        }
+        _ => true,
+    });
+    imports.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Provides exactly what a component imports, so that a test notices when it
+/// begins to ask for more than it should.
+fn link(component: &Component) -> Result<Linker<State>> {
+    let mut linker = Linker::new(engine()?);
+    for name in imports(component) {
+        link_one(&mut linker, &name).map_err(|error| anyhow!("cannot provide {name}: {error:?}"))?;
+    }
+    Ok(linker)
+}
+
+fn link_one(linker: &mut Linker<State>, name: &str) -> wasmtime::Result<()> {
+    let interface = name.split('@').next().unwrap_or(name);
+    match interface {
+        "wasi:cli/environment" => wasi::cli::environment::add_to_linker::<_, WasiCli>(linker, State::cli),
+        "wasi:clocks/monotonic-clock" => {
+            wasi::clocks::monotonic_clock::add_to_linker::<_, GuestClocks>(linker, State::clocks)
+        }
+        "wasi:clocks/wall-clock" => {
+            wasi::clocks::wall_clock::add_to_linker::<_, GuestClocks>(linker, State::clocks)
+        }
+        "wasi:random/random" => {
+            wasi::random::random::add_to_linker::<_, WasiRandom>(linker, |state| state.wasi.random())
+        }
+        "wasi:io/error" => wasi::io::error::add_to_linker::<_, Table>(linker, |state| &mut state.table),
+        "wasi:io/poll" => wasi::io::poll::add_to_linker::<_, Table>(linker, |state| &mut state.table),
+        "wasi:io/streams" => wasi::io::streams::add_to_linker::<_, Table>(linker, |state| &mut state.table),
+        "wasi:http/outgoing-handler" => {
+            wasi_http::http::outgoing_handler::add_to_linker::<_, WasiHttp>(linker, State::http)
+        }
+        "wasi:http/types" => {
+            let options = wasi_http::LinkOptions::default();
+            wasi_http::http::types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), State::http)
+        }
+        _ => Err(wasmtime::Error::msg("the harness does not have this interface")),
+    }
+}
+
+/// What an instance is given when it starts.
+pub struct Start {
+    /// Which component.
+    pub artifact: Artifact,
+    /// Its environment variables.
+    pub variables: Vec<(String, String)>,
+    /// Its network.
+    pub wire: Arc<Wire>,
+    /// What it believes about time.
+    pub clock: GuestClock,
+    /// Its name in logs.
+    pub name: String,
+    /// Seeds the random bytes that it gets.
+    pub random_seed: u64,
+    /// Linear memory that it may have.
+    pub memory_bytes: usize,
+}
+
+impl Start {
+    /// What an instance is given unless a test says otherwise.
+    pub fn new(artifact: Artifact, name: &str, wire: Arc<Wire>, clock: GuestClock) -> Self {
+        Self {
+            artifact,
+            variables: Vec::new(),
+            wire,
+            clock,
+            name: name.to_owned(),
+            random_seed: 0,
+            memory_bytes: DEFAULT_MEMORY_BYTES,
+        }
+    }
+
+    /// Instantiates the component.
+    pub async fn run(self) -> Result<Instance> {
+        let prepared = prepared(self.artifact)?;
+        let gate = Gate::default();
+        let mut wasi = WasiCtx::builder();
+        wasi.envs(&self.variables)
+            .secure_random(Seeded::fork(self.random_seed, &self.name));
+        let state = State {
+            table: ResourceTable::new(),
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            hooks: Hooks {
+                wire: self.wire,
+                sender: Sender {
+                    instance: self.name.clone(),
+                    gate: gate.clone(),
+                    clock: self.clock.clone(),
+                },
+            },
+            clock: self.clock.clone(),
+            limits: StoreLimitsBuilder::new()
+                .memory_size(self.memory_bytes)
+                // A guest that asks for too much gets the trap that a real host
+                // would give it at once, not an allocation failure somewhere.
+                .trap_on_grow_failure(true)
+                .build(),
+        };
+        let mut store = Store::new(engine()?, state);
+        store.limiter(|state| &mut state.limits);
+        store.set_fuel(FUEL_PER_CALL).map_err(trap)?;
+        let instance = prepared.pre.instantiate_async(&mut store).await.map_err(trap)?;
+        let exports = Exports {
+            bucket: prepared.bucket.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
+            deletion: prepared.deletion.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
+            presign: prepared.presign.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
+            log: prepared.log.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
+            receipts: prepared.receipts.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
+        };
+        Ok(Instance {
+            name: self.name,
+            artifact: self.artifact,
+            store,
+            exports,
+            clock: self.clock,
+            gate,
+            fuel_used: 0,
+        })
+    }
+}
+
+/// Keeps the whole story of a trap in one error.
+fn trap(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{error:?}")
+}
+
+pub(crate) struct Exports {
+    pub bucket: Option<bucket::Guest>,
+    pub deletion: Option<bucket::deletion::Guest>,
+    pub presign: Option<bucket::presign::Guest>,
+    pub log: Option<log::Guest>,
+    pub receipts: Option<receipts::Guest>,
+}
+
+/// A running component. Dropping it kills it; what it has sent is still on its way.
+pub struct Instance {
+    name: String,
+    artifact: Artifact,
+    store: Store<State>,
+    exports: Exports,
+    clock: GuestClock,
+    gate: Gate,
+    fuel_used: u64,
+}
+
+impl Instance {
+    /// Its name in logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it believes about time.
+    pub fn clock(&self) -> &GuestClock {
+        &self.clock
+    }
+
+    /// Makes it stand still while the returned value lives.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Fuel that its calls used so far: about one for each WebAssembly instruction.
+    pub fn fuel_used(&self) -> u64 {
+        self.fuel_used
+    }
+
+    /// Calls of `ifmatch:bucket/bucket`.
+    pub fn bucket(&mut self) -> Bucket<'_> {
+        Bucket(self)
+    }
+
+    /// Calls of `ifmatch:bucket/deletion`.
+    pub fn deletion(&mut self) -> Deletion<'_> {
+        Deletion(self)
+    }
+
+    /// Calls of `ifmatch:bucket/presign`.
+    pub fn presign(&mut self) -> Presign<'_> {
+        Presign(self)
+    }
+
+    /// Calls of `ifmatch:protocols/log`.
+    pub fn log(&mut self) -> Log<'_> {
+        Log(self)
+    }
+
+    /// Calls of `ifmatch:protocols/receipts`.
+    pub fn receipts(&mut self) -> Receipts<'_> {
+        Receipts(self)
+    }
+
+    /// Prepares a call of one exported interface.
+    pub(crate) fn enter<G>(&mut self, export: fn(&Exports) -> &Option<G>) -> Result<Entered<'_, G>> {
+        self.store.set_fuel(FUEL_PER_CALL).map_err(trap)?;
+        match export(&self.exports) {
+            Some(guest) => Ok(Entered {
+                guest,
+                store: &mut self.store,
+                gate: &self.gate,
+            }),
+            None => bail!(
+                "{} does not export {}",
+                self.artifact.file_name(),
+                std::any::type_name::<G>()
+            ),
+        }
+    }
+
+    /// Ends a call.
+    pub(crate) fn leave<T>(&mut self, result: wasmtime::Result<T>) -> Result<T> {
+        self.fuel_used += FUEL_PER_CALL - self.store.get_fuel().map_err(trap)?;
+        result.map_err(trap)
+    }
+}
+
+/// What a call needs.
+pub(crate) struct Entered<'a, G> {
+    pub guest: &'a G,
+    pub store: &'a mut Store<State>,
+    pub gate: &'a Gate,
+}
