@@ -64,7 +64,6 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/bucket",
             "ifmatch:bucket/deletion",
             "ifmatch:bucket/types",
-            "ifmatch:protocols/types", // only types
             "wasi:clocks/monotonic-clock@0.2.0",
             "wasi:io/poll@0.2.0",
             "wasi:random/random@0.2.0",
@@ -80,7 +79,6 @@ pub const ARTIFACTS: &[Artifact] = &[
         },
         imports: &[
             "ifmatch:bucket/types", // only types: nothing that a host provides
-            "ifmatch:protocols/types",
             "wasi:cli/environment@0.2.0",
             "wasi:clocks/monotonic-clock@0.2.0",
             "wasi:clocks/wall-clock@0.2.0",

@@ -26,6 +26,9 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/Cargo.toml";
 
+/// Where Debian's compiler puts what it makes.
+const DEBIAN_OUTPUT: &str = "target/wasm-debian";
+
 /// The target is about 20 MB. Whoever cannot download it in this time has Debian's
 /// packages, or gets told.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
@@ -110,6 +113,8 @@ struct Machine {
     linker: Option<PathBuf>,
     /// apt-get is there and may install packages.
     apt: bool,
+    /// Debian's compiler has been used in this checkout.
+    debian_was_used: bool,
 }
 
 /// What has been tried in vain.
@@ -140,6 +145,7 @@ impl Machine {
                 .ok()
                 .and_then(|directory| newest_linker(directory.flatten().map(|entry| entry.path()))),
             apt: Path::new("/usr/bin/apt-get").is_file() && is_root(),
+            debian_was_used: workspace::root().join(DEBIAN_OUTPUT).is_dir(),
         }
     }
 
@@ -156,6 +162,14 @@ fn next(machine: &Machine, tried: &Tried, wish: Wish) -> Step {
     if wish != Wish::Debian {
         if machine.target {
             return Step::Use(Toolchain::Active);
+        }
+        // rustup did not help before. Where it has no network, asking it again for
+        // every build could take minutes each time.
+        if wish == Wish::Any
+            && machine.debian_was_used
+            && let Some(toolchain) = machine.debian()
+        {
+            return Step::Use(toolchain);
         }
         if machine.rustup && !tried.rustup {
             return Step::AddTarget;
@@ -351,7 +365,7 @@ impl Toolchain {
     fn target_directory(&self) -> PathBuf {
         workspace::root().join(match self {
             Toolchain::Active => "target/wasm",
-            Toolchain::Debian { .. } => "target/wasm-debian",
+            Toolchain::Debian { .. } => DEBIAN_OUTPUT,
         })
     }
 }
@@ -413,6 +427,34 @@ mod tests {
             linker: "/usr/bin/wasm-ld-22".into(),
         };
         assert_eq!(next(&machine, &tried, Wish::Any), Step::Use(expected));
+    }
+
+    #[test]
+    fn once_debian_was_used_rustup_is_not_asked_again() {
+        let used = Machine {
+            rustup: true,
+            debian_was_used: true,
+            ..debian_machine()
+        };
+        assert!(matches!(step(&used), Step::Use(Toolchain::Debian { .. })));
+        assert_eq!(
+            step(&Machine {
+                target: true,
+                ..used.clone()
+            }),
+            Step::Use(Toolchain::Active)
+        );
+        assert_eq!(
+            step(&Machine {
+                linker: None,
+                ..used.clone()
+            }),
+            Step::AddTarget
+        );
+        assert_eq!(
+            next(&used, &Tried::default(), Wish::Active),
+            Step::AddTarget
+        );
     }
 
     #[test]
