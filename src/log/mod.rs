@@ -13,13 +13,13 @@ mod segment;
 mod tail;
 
 use core::cell::RefCell;
+use std::rc::Rc;
 
 use crate::bucket::{Bucket, StoreTime};
 use crate::codec::Kind;
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{ChainKeys, Family, Name, Slot};
-use crate::receipt::Receipt;
 use crate::slots::{Chain, Grace};
 use crate::store::Store;
 use crate::token::{Epoch, Writer};
@@ -180,24 +180,20 @@ pub enum ReadOutcome {
 /// What it remembers only saves requests: dropping it at any time is safe.
 #[derive(Debug)]
 pub struct Logs<B, E> {
-    store: Store<B, E>,
+    store: Rc<Store<B, E>>,
     tails: RefCell<TailCache>,
     segments: RefCell<SegmentCache>,
 }
 
 impl<B: Bucket, E: Env> Logs<B, E> {
-    /// The logs in `bucket`.
-    pub fn new(bucket: B, env: E) -> Logs<B, E> {
+    /// The logs in the bucket of `store`.
+    #[must_use]
+    pub fn new(store: Rc<Store<B, E>>) -> Logs<B, E> {
         Logs {
-            store: Store::new(bucket, env),
+            store,
             tails: RefCell::default(),
             segments: RefCell::default(),
         }
-    }
-
-    /// What was used since the last call.
-    pub fn take_receipt(&self) -> Receipt {
-        self.store.take_receipt()
     }
 
     /// Where the next record will be. Linearizable.

@@ -56,13 +56,23 @@ struct Position {
     previous: Option<(u128, u64, Epoch)>,
 }
 
+/// A read under way.
+struct Run {
+    position: Position,
+    limit: ReadLimit,
+    bytes_left: u32,
+    entries: Vec<Entry>,
+    ahead: Ahead,
+}
+
 /// What the next slot brought.
 enum Step {
     /// Go on: the position has moved.
     Moved,
-    /// The limit is reached, or the tail, or what follows has to be resolved by
-    /// another call.
+    /// The limit is reached.
     Done,
+    /// The slot is empty, at this time by the store's clock.
+    Absent(Option<StoreTime>),
     /// The cursor was wrong. Search by offset.
     Search,
     /// The record was trimmed.
@@ -165,55 +175,44 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// Reads on from a known slot, or returns `None` if the offset is not there.
     async fn read_from(
         &self,
-        mut position: Position,
+        position: Position,
         limit: ReadLimit,
     ) -> Result<Option<ReadOutcome>, Error> {
-        let mut entries = Vec::new();
-        let mut bytes_left = limit.bytes;
-        let mut ahead = Ahead::default();
-        ahead.rounds = self
+        let rounds = self
             .logs
             .segments
             .borrow()
             .rounds(self.name(), position.slot);
+        let mut run = Run {
+            position,
+            limit,
+            bytes_left: limit.bytes,
+            entries: Vec::new(),
+            ahead: Ahead {
+                rounds,
+                ..Ahead::default()
+            },
+        };
         loop {
-            let slotted = self
-                .fetch(&position, &mut ahead, limit, entries.len())
-                .await?;
-            let step = match slotted {
-                Slotted::Absent(observed_at) => {
-                    if !entries.is_empty() {
-                        break;
-                    }
-                    return self.at_absent(&position, observed_at).await;
+            match self.step(&mut run).await {
+                Ok(Step::Moved) => {}
+                Ok(Step::Done) => break,
+                // What was read is returned. The next read finds the same again.
+                Ok(_) | Err(_) if !run.entries.is_empty() => break,
+                Ok(Step::Absent(observed_at)) => {
+                    return self.at_absent(&run.position, observed_at).await;
                 }
-                Slotted::Segment(fetched) => {
-                    let step = self.check(&mut position, &fetched).await?;
-                    let slot = position.slot;
-                    let step = match step {
-                        Step::Moved => take(
-                            &fetched,
-                            &mut position,
-                            limit,
-                            &mut bytes_left,
-                            &mut entries,
-                        ),
-                        step => step,
-                    };
-                    if position.slot == slot {
-                        ahead.fetched.push_front((slot, fetched));
-                    }
-                    step
-                }
-            };
-            match step {
-                Step::Moved => {}
-                Step::Done => break,
-                Step::Trimmed(_) | Step::Search if !entries.is_empty() => break,
-                Step::Trimmed(kept) => return Ok(Some(ReadOutcome::Trimmed(kept))),
-                Step::Search => return Ok(None),
+                Ok(Step::Trimmed(kept)) => return Ok(Some(ReadOutcome::Trimmed(kept))),
+                Ok(Step::Search) => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
+        let Run {
+            position,
+            entries,
+            ahead,
+            ..
+        } = run;
         self.logs
             .segments
             .borrow_mut()
@@ -224,6 +223,27 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             absent_until: position.absent_until,
         };
         Ok(Some(ReadOutcome::Records(entries, next)))
+    }
+
+    /// Reads one segment and takes from it what the limit allows.
+    async fn step(&self, run: &mut Run) -> Result<Step, Error> {
+        let fetched = match self.fetch(run).await? {
+            Slotted::Segment(fetched) => fetched,
+            Slotted::Absent(observed_at) => {
+                // At the tail there is nothing to read ahead.
+                run.ahead.rounds = 0;
+                return Ok(Step::Absent(observed_at));
+            }
+        };
+        let slot = run.position.slot;
+        let step = match self.check(&mut run.position, &fetched).await? {
+            Step::Moved => take(&fetched, run),
+            step => step,
+        };
+        if run.position.slot == slot {
+            run.ahead.fetched.push_front((slot, fetched));
+        }
+        Ok(step)
     }
 
     /// Decides whether a segment is the one that belongs at `position`.
@@ -306,29 +326,20 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         Ok(None)
     }
 
-    /// The segment at `position`, from what was read ahead or from the store.
-    async fn fetch(
-        &self,
-        position: &Position,
-        ahead: &mut Ahead,
-        limit: ReadLimit,
-        entries: usize,
-    ) -> Result<Slotted, Error> {
-        if let Some(fetched) = ahead.next(position.slot) {
+    /// The next segment, from what was read ahead or from the store.
+    async fn fetch(&self, run: &mut Run) -> Result<Slotted, Error> {
+        let slot = run.position.slot;
+        if let Some(fetched) = run.ahead.next(slot) {
             return Ok(Slotted::Segment(fetched));
         }
-        if let Some(fetched) = self
-            .logs
-            .segments
-            .borrow_mut()
-            .take(self.name(), position.slot)
-        {
-            ahead.learn(&fetched);
+        let cached = self.logs.segments.borrow_mut().take(self.name(), slot);
+        if let Some(fetched) = cached {
+            run.ahead.learn(&fetched);
             return Ok(Slotted::Segment(fetched));
         }
-        let wanted = ahead.window(limit, entries);
-        let count = self.known_to_exist(position.slot, wanted, ahead).await?;
-        let slots: Vec<Slot> = (position.slot.0..).take(count.max(1)).map(Slot).collect();
+        let wanted = run.ahead.window(run.limit, run.entries.len());
+        let count = self.known_to_exist(slot, wanted, &mut run.ahead).await?;
+        let slots: Vec<Slot> = (slot.0..).take(count.max(1)).map(Slot).collect();
         let reads: Vec<Read> = slots
             .iter()
             .map(|slot| Read::all(self.chain.keys.slot(*slot)))
@@ -337,7 +348,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             [read] => vec![self.store().get(read.clone()).await],
             _ => self.store().get_many(reads).await,
         };
-        ahead.rounds += 1;
+        run.ahead.rounds = run.ahead.rounds.saturating_add(1);
         let mut replies = slots.into_iter().zip(replies);
         let first = match replies.next() {
             Some((slot, reply)) => self.slotted(slot, reply)?,
@@ -349,10 +360,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             let Ok(Slotted::Segment(fetched)) = self.slotted(slot, reply) else {
                 break;
             };
-            ahead.fetched.push_back((slot, fetched));
+            run.ahead.fetched.push_back((slot, fetched));
         }
         if let Slotted::Segment(fetched) = &first {
-            ahead.learn(fetched);
+            run.ahead.learn(fetched);
         }
         Ok(first)
     }
@@ -404,39 +415,35 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 }
 
 /// Takes records from a segment, and moves on.
-fn take(
-    fetched: &Fetched,
-    position: &mut Position,
-    limit: ReadLimit,
-    bytes_left: &mut u32,
-    entries: &mut Vec<Entry>,
-) -> Step {
+fn take(fetched: &Fetched, run: &mut Run) -> Step {
     let segment = &fetched.segment;
     let header = &segment.header;
-    for (offset, body) in segment.records_from(position.offset) {
+    let records_max = usize::try_from(run.limit.records).unwrap_or(usize::MAX);
+    for (offset, body) in segment.records_from(run.position.offset) {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        let full = entries.len() >= usize::try_from(limit.records).unwrap_or(usize::MAX)
-            || length > *bytes_left;
-        if full && !entries.is_empty() {
+        let full = run.entries.len() >= records_max || length > run.bytes_left;
+        if full && !run.entries.is_empty() {
             return Step::Done;
         }
-        *bytes_left = bytes_left.saturating_sub(length);
-        entries.push(Entry {
+        run.bytes_left = run.bytes_left.saturating_sub(length);
+        run.entries.push(Entry {
             offset,
             epoch: (header.epoch != Epoch::SHARED).then_some(header.epoch),
             appended_at: fetched.modified_at,
             body: body.to_vec(),
         });
-        position.offset = offset.saturating_add(1);
+        run.position.offset = offset.saturating_add(1);
     }
-    let Some(next) = position.slot.next() else {
+    let Some(next) = run.position.slot.next() else {
         return Step::Done;
     };
-    position.slot = next;
-    position.previous = Some((header.commit_id, segment.end_offset(), header.epoch));
-    let full =
-        entries.len() >= usize::try_from(limit.records).unwrap_or(usize::MAX) || *bytes_left == 0;
-    if full { Step::Done } else { Step::Moved }
+    run.position.slot = next;
+    run.position.previous = Some((header.commit_id, segment.end_offset(), header.epoch));
+    if run.entries.len() >= records_max || run.bytes_left == 0 {
+        Step::Done
+    } else {
+        Step::Moved
+    }
 }
 
 fn check_limit(limit: ReadLimit) -> Result<ReadLimit, Error> {
@@ -480,8 +487,8 @@ impl Ahead {
     }
 
     fn learn(&mut self, fetched: &Fetched) {
-        self.segment_bytes = fetched.segment.memory_bytes().max(1);
-        self.segment_records = fetched.segment.records_from(0).count().max(1);
+        self.segment_bytes = fetched.segment.memory_bytes();
+        self.segment_records = fetched.segment.records_from(0).count();
     }
 
     /// How many segments to ask for.
@@ -493,11 +500,11 @@ impl Ahead {
         let records_left = usize::try_from(limit.records)
             .unwrap_or(usize::MAX)
             .saturating_sub(entries);
-        let by_records = records_left.div_ceil(self.segment_records);
+        let by_records = records_left.div_ceil(self.segment_records.max(1));
         let bytes = usize::try_from(limit.bytes)
             .unwrap_or(usize::MAX)
             .min(AHEAD_BYTES_MAX);
-        let by_bytes = bytes.div_ceil(self.segment_bytes);
+        let by_bytes = bytes.div_ceil(self.segment_bytes.max(1));
         by_rounds
             .min(by_records)
             .min(by_bytes)

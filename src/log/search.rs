@@ -65,7 +65,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if offset < kept.first_kept_offset {
             return Ok(Located::Trimmed(first_kept(&tail, &state)));
         }
-        if offset == kept.first_kept_offset && kept.first_kept > Slot::FIRST {
+        if offset == kept.first_kept_offset {
             return Ok(Located::Segment(found(kept.first_kept)));
         }
         let at_or_before = |pointer: &Pointer| Some(pointer.base_offset <= offset);

@@ -8,6 +8,7 @@
 #![cfg(target_family = "wasm")]
 
 mod bindings;
+mod convert;
 mod log;
 mod port;
 mod receipts;

@@ -1,7 +1,6 @@
 //! The interface `log`.
 
 use ifmatch::bucket::StoreTime;
-use ifmatch::error;
 use ifmatch::keys::Slot;
 use ifmatch::log as core;
 use ifmatch::slots::Grace;
@@ -12,8 +11,9 @@ use crate::bindings::exports::ifmatch::protocols::log::{
     AppendOptionsResult as AppendOptions, AppendOutcome, Batch, CreateOutcome, Cursor, Entry,
     Extent, Guest, ReadLimit, ReadOutcome, SequenceProblem, Settings,
 };
-use crate::bindings::exports::ifmatch::protocols::types::{Error, Token, Writer};
-use crate::run::with_logs;
+use crate::bindings::exports::ifmatch::protocols::types::{Error, Token};
+use crate::convert::{from_writer, to_error, to_token};
+use crate::run::run;
 
 impl Guest for Component {
     fn create(name: String, settings: Settings) -> Result<CreateOutcome, Error> {
@@ -21,7 +21,7 @@ impl Guest for Component {
             period_ms: settings.grace_ms,
             margin_ms: settings.clock_margin_ms,
         };
-        with_logs(async |logs| logs.create(&name, grace).await)
+        run(async |instance| instance.logs.create(&name, grace).await)
             .map(to_create_outcome)
             .map_err(to_error)
     }
@@ -32,20 +32,22 @@ impl Guest for Component {
         options: AppendOptions,
     ) -> Result<AppendOutcome, Error> {
         let options = from_options(options);
-        with_logs(async |logs| logs.append(&name, &records, &options).await)
+        run(async |instance| instance.logs.append(&name, &records, &options).await)
             .map(to_append_outcome)
             .map_err(to_error)
     }
 
     fn claim(name: String, token: Token) -> Result<AppendOutcome, Error> {
-        with_logs(async |logs| logs.claim(&name, token::Epoch(token.epoch)).await)
+        run(async |instance| instance.logs.claim(&name, token::Epoch(token.epoch)).await)
             .map(to_append_outcome)
             .map_err(to_error)
     }
 
     fn read(name: String, start: Cursor, limit: ReadLimit) -> Result<ReadOutcome, Error> {
-        with_logs(async |logs| {
-            logs.read(&name, from_cursor(start), from_limit(limit))
+        run(async |instance| {
+            instance
+                .logs
+                .read(&name, from_cursor(start), from_limit(limit))
                 .await
         })
         .map(to_read_outcome)
@@ -58,8 +60,10 @@ impl Guest for Component {
         limit: ReadLimit,
         timeout_ms: u32,
     ) -> Result<ReadOutcome, Error> {
-        with_logs(async |logs| {
-            logs.wait(&name, from_cursor(start), from_limit(limit), timeout_ms)
+        run(async |instance| {
+            instance
+                .logs
+                .wait(&name, from_cursor(start), from_limit(limit), timeout_ms)
                 .await
         })
         .map(to_read_outcome)
@@ -67,14 +71,14 @@ impl Guest for Component {
     }
 
     fn tail(name: String) -> Result<Cursor, Error> {
-        with_logs(async |logs| logs.tail(&name).await)
+        run(async |instance| instance.logs.tail(&name).await)
             .map(to_cursor)
             .map_err(to_error)
     }
 
     fn locate(name: String, time: u64) -> Result<Cursor, Error> {
         let time = StoreTime { unix_ms: time };
-        with_logs(async |logs| logs.locate(&name, time).await)
+        run(async |instance| instance.logs.locate(&name, time).await)
             .map(to_cursor)
             .map_err(to_error)
     }
@@ -82,10 +86,7 @@ impl Guest for Component {
 
 fn from_options(options: AppendOptions) -> core::AppendOptions {
     core::AppendOptions {
-        writer: match options.writer {
-            Writer::Shared => token::Writer::Shared,
-            Writer::Fenced(token) => token::Writer::Fenced(token::Epoch(token.epoch)),
-        },
+        writer: from_writer(options.writer),
         expected: options.expected,
         producer: options.producer.map(|producer| core::Producer {
             id: producer.id,
@@ -116,10 +117,6 @@ fn to_cursor(cursor: core::Cursor) -> Cursor {
         slot: cursor.slot.map(|slot| slot.0),
         absent_until: cursor.absent_until.map(|time| time.unix_ms),
     }
-}
-
-fn to_token(epoch: token::Epoch) -> Token {
-    Token { epoch: epoch.0 }
 }
 
 fn to_create_outcome(outcome: core::CreateOutcome) -> CreateOutcome {
@@ -168,18 +165,5 @@ fn to_entry(entry: core::Entry) -> Entry {
         token: entry.epoch.map(to_token),
         appended_at: entry.appended_at.map(|time| time.unix_ms),
         body: entry.body,
-    }
-}
-
-fn to_error(error: error::Error) -> Error {
-    match error {
-        error::Error::InvalidArgument(text) => Error::InvalidArgument(text),
-        error::Error::Misconfigured(text) => Error::Misconfigured(text),
-        error::Error::AccessDenied(text) => Error::AccessDenied(text),
-        error::Error::Corrupt(text) => Error::Corrupt(text),
-        error::Error::Throttled(ms) => Error::Throttled(ms),
-        error::Error::Unavailable(text) => Error::Unavailable(text),
-        error::Error::Unsupported(text) => Error::Unsupported(text),
-        error::Error::Other(text) => Error::Other(text),
     }
 }

@@ -3,34 +3,49 @@
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
+use std::rc::Rc;
 
 use ifmatch::error::Error;
 use ifmatch::log::Logs;
+use ifmatch::store::Store;
 
 use crate::port::{Host, Port};
 
-thread_local! {
-    static LOGS: Logs<Port, Host> = Logs::new(Port, Host);
+/// What an instance has of each protocol, over one store.
+pub(crate) struct Instance {
+    pub(crate) store: Rc<Store<Port, Host>>,
+    pub(crate) logs: Logs<Port, Host>,
 }
 
-/// Runs an operation on the logs of this instance.
+thread_local! {
+    static INSTANCE: Instance = {
+        let store = Rc::new(Store::new(Port, Host));
+        Instance {
+            logs: Logs::new(store.clone()),
+            store,
+        }
+    };
+}
+
+/// Runs an operation of this instance.
 ///
 /// Every import of the world blocks until it has its answer, so a future that
 /// waits for nothing else is ready when it is polled.
-pub(crate) fn with_logs<T>(
-    operation: impl AsyncFnOnce(&Logs<Port, Host>) -> Result<T, Error>,
+pub(crate) fn run<T>(
+    operation: impl AsyncFnOnce(&Instance) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    LOGS.with(
-        |logs| match pin!(operation(logs)).poll(&mut Context::from_waker(Waker::noop())) {
+    INSTANCE.with(|instance| {
+        let future = pin!(operation(instance));
+        match future.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result,
             Poll::Pending => Err(Error::Other(
                 "an operation waits for something that cannot happen".to_owned(),
             )),
-        },
-    )
+        }
+    })
 }
 
-/// Reads what the logs of this instance know without asking the store.
-pub(crate) fn logs<T>(look: impl FnOnce(&Logs<Port, Host>) -> T) -> T {
-    LOGS.with(look)
+/// Looks at this instance without asking the store.
+pub(crate) fn look<T>(look: impl FnOnce(&Instance) -> T) -> T {
+    INSTANCE.with(look)
 }
