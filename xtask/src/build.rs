@@ -126,7 +126,7 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
 
 fn compile(toolchain: &Toolchain, artifacts: &[&Artifact]) -> Result<()> {
     let mut cargo = toolchain.cargo("build");
-    cargo.args(["--quiet", "--profile", PROFILE, "--lib"]);
+    cargo.args(["--profile", PROFILE, "--lib"]);
     for artifact in artifacts {
         if matches!(artifact.source, Source::Crate) {
             cargo.args(["--package", artifact.name]);

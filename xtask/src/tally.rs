@@ -39,7 +39,8 @@ impl Tally {
         self
     }
 
-    fn fail(&mut self, text: String) {
+    /// Adds one failure.
+    pub fn fail(&mut self, text: String) {
         self.failed += 1;
         self.faults.push(text);
     }

@@ -6,6 +6,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command as Program, ExitCode};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -45,6 +47,10 @@ Runs the named steps; all of them if none is named:
 
 The last line says how many checks and tests passed and failed.
 ";
+
+/// How long one run of tests may take, compilation from scratch included. Only
+/// tests that hang take longer.
+const TESTS_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 struct Step {
     name: &'static str,
@@ -235,12 +241,35 @@ fn tests(packages: &[&str]) -> Result<Tally> {
     // Our own copies of the pipe's end must go, or it would never end.
     drop(program);
 
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(reader).split(b'\n') {
+            // Nobody listens any more once the limit has passed.
+            let Ok(line) = line else { break };
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let deadline = Instant::now() + TESTS_LIMIT;
     let mut tally = Tally::default();
-    for line in BufReader::new(reader).split(b'\n') {
-        // Tests may print anything.
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        println!("{line}");
-        tally.read(&line);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match lines.recv_timeout(left) {
+            Ok(line) => {
+                // Tests may print anything.
+                let line = String::from_utf8_lossy(&line);
+                println!("{line}");
+                tally.read(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                // Fails only if it has just ended by itself.
+                let _ = child.kill();
+                tally.fail(format!("no end after {} s", TESTS_LIMIT.as_secs()));
+                break;
+            }
+        }
     }
     tally.end(child.wait()?.success());
     Ok(tally)
