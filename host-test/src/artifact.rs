@@ -36,7 +36,9 @@ impl Artifact {
     /// Where its file is expected.
     pub fn path(self) -> PathBuf {
         let folder = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
-        folder.unwrap_or_else(|| target().join("components")).join(self.file_name())
+        folder
+            .unwrap_or_else(|| target().join("components"))
+            .join(self.file_name())
     }
 
     /// Its bytes.
@@ -82,7 +84,9 @@ pub fn engine() -> Result<&'static Engine> {
         config.wasm_component_model(true).consume_fuel(true);
         Engine::new(&config).map_err(|error| format!("{error:?}"))
     });
-    engine.as_ref().map_err(|error| anyhow!("cannot start the engine: {error}"))
+    engine
+        .as_ref()
+        .map_err(|error| anyhow!("cannot start the engine: {error}"))
 }
 
 /// Changes with the component, and with everything that compiled code depends on.
@@ -115,7 +119,9 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
 fn store(component: &Component, folder: &Path, path: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
-    let bytes = component.serialize().map_err(|error| anyhow!("{error:?}"))?;
+    let bytes = component
+        .serialize()
+        .map_err(|error| anyhow!("{error:?}"))?;
     fs::write(&unfinished, bytes)?;
     // Several test processes may compile at once: the last one wins, and all of
     // them wrote the same.

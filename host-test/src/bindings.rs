@@ -23,11 +23,11 @@ mod generated {
 /// `ifmatch:bucket`: the port.
 pub mod bucket {
     pub use super::generated::exports::ifmatch::bucket::bucket::*;
-    pub use super::generated::ifmatch::bucket::types::Error;
     /// The interface that deletes.
     pub use super::generated::exports::ifmatch::bucket::deletion;
     /// The interface that signs requests for others.
     pub use super::generated::exports::ifmatch::bucket::presign;
+    pub use super::generated::ifmatch::bucket::types::Error;
 }
 
 /// `ifmatch:protocols/log`.

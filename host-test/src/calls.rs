@@ -19,31 +19,47 @@ impl Bucket<'_> {
     }
 
     /// Reads many objects.
-    pub async fn get_many(&mut self, reads: &[bucket::Read]) -> Call<Vec<Result<bucket::Reply, bucket::Error>>> {
+    pub async fn get_many(
+        &mut self,
+        reads: &[bucket::Read],
+    ) -> Call<Vec<Result<bucket::Reply, bucket::Error>>> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.bucket)?;
         let result = gate.behind(guest.call_get_many(store, reads)).await;
         self.0.leave(result)
     }
 
     /// Writes one object.
-    pub async fn put(&mut self, write: &bucket::Write) -> Call<Result<bucket::PutOutcome, bucket::Error>> {
+    pub async fn put(
+        &mut self,
+        write: &bucket::Write,
+    ) -> Call<Result<bucket::PutOutcome, bucket::Error>> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.bucket)?;
         let result = gate.behind(guest.call_put(store, write)).await;
         self.0.leave(result)
     }
 
     /// Writes many objects.
-    pub async fn put_many(&mut self, writes: &[bucket::Write]) -> Call<Vec<Result<bucket::PutOutcome, bucket::Error>>> {
+    pub async fn put_many(
+        &mut self,
+        writes: &[bucket::Write],
+    ) -> Call<Vec<Result<bucket::PutOutcome, bucket::Error>>> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.bucket)?;
         let result = gate.behind(guest.call_put_many(store, writes)).await;
         self.0.leave(result)
     }
 
     /// Lists objects.
-    pub async fn list_objects(&mut self, prefix: &str, start_after: Option<&str>, limit: u32) -> Call<Result<bucket::Page, bucket::Error>> {
+    pub async fn list_objects(
+        &mut self,
+        prefix: &str,
+        start_after: Option<&str>,
+        limit: u32,
+    ) -> Call<Result<bucket::Page, bucket::Error>> {
         let start_after = start_after.map(str::to_owned);
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.bucket)?;
-        let result = gate.behind(guest.call_list_objects(store, prefix, start_after.as_ref(), limit)).await;
+        let result = gate
+            .behind(guest.call_list_objects(store, prefix, start_after.as_ref(), limit))
+            .await;
         self.0.leave(result)
     }
 }
@@ -65,17 +81,26 @@ pub struct Presign<'a>(pub(crate) &'a mut Instance);
 
 impl Presign<'_> {
     /// Allows an upload.
-    pub async fn presign_put(&mut self, upload: &bucket::presign::Upload) -> Call<Result<bucket::presign::Request, bucket::Error>> {
+    pub async fn presign_put(
+        &mut self,
+        upload: &bucket::presign::Upload,
+    ) -> Call<Result<bucket::presign::Request, bucket::Error>> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.presign)?;
         let result = gate.behind(guest.call_presign_put(store, upload)).await;
         self.0.leave(result)
     }
 
     /// Allows a download.
-    pub async fn presign_get(&mut self, key: &str, expires_in_s: u32) -> Call<Result<bucket::presign::Request, bucket::Error>> {
+    pub async fn presign_get(
+        &mut self,
+        key: &str,
+        expires_in_s: u32,
+    ) -> Call<Result<bucket::presign::Request, bucket::Error>> {
         let key = key.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.presign)?;
-        let result = gate.behind(guest.call_presign_get(store, &key, expires_in_s)).await;
+        let result = gate
+            .behind(guest.call_presign_get(store, &key, expires_in_s))
+            .await;
         self.0.leave(result)
     }
 }
@@ -85,7 +110,11 @@ pub struct Log<'a>(pub(crate) &'a mut Instance);
 
 impl Log<'_> {
     /// Creates a log.
-    pub async fn create(&mut self, name: &str, settings: log::Settings) -> Call<Result<log::CreateOutcome, log::Error>> {
+    pub async fn create(
+        &mut self,
+        name: &str,
+        settings: log::Settings,
+    ) -> Call<Result<log::CreateOutcome, log::Error>> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.log)?;
         let result = gate.behind(guest.call_create(store, &name, settings)).await;
@@ -93,15 +122,26 @@ impl Log<'_> {
     }
 
     /// Appends records.
-    pub async fn append(&mut self, name: &str, records: &[Vec<u8>], options: &log::AppendOptions) -> Call<Result<log::AppendOutcome, log::Error>> {
+    pub async fn append(
+        &mut self,
+        name: &str,
+        records: &[Vec<u8>],
+        options: &log::AppendOptions,
+    ) -> Call<Result<log::AppendOutcome, log::Error>> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.log)?;
-        let result = gate.behind(guest.call_append(store, &name, records, options)).await;
+        let result = gate
+            .behind(guest.call_append(store, &name, records, options))
+            .await;
         self.0.leave(result)
     }
 
     /// Fences writers with lower tokens.
-    pub async fn claim(&mut self, name: &str, token: log::Token) -> Call<Result<log::AppendOutcome, log::Error>> {
+    pub async fn claim(
+        &mut self,
+        name: &str,
+        token: log::Token,
+    ) -> Call<Result<log::AppendOutcome, log::Error>> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.log)?;
         let result = gate.behind(guest.call_claim(store, &name, token)).await;
@@ -109,18 +149,33 @@ impl Log<'_> {
     }
 
     /// Reads records.
-    pub async fn read(&mut self, name: &str, start: log::Cursor, limit: log::ReadLimit) -> Call<Result<log::ReadOutcome, log::Error>> {
+    pub async fn read(
+        &mut self,
+        name: &str,
+        start: log::Cursor,
+        limit: log::ReadLimit,
+    ) -> Call<Result<log::ReadOutcome, log::Error>> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.log)?;
-        let result = gate.behind(guest.call_read(store, &name, start, limit)).await;
+        let result = gate
+            .behind(guest.call_read(store, &name, start, limit))
+            .await;
         self.0.leave(result)
     }
 
     /// Waits for records, and reads them.
-    pub async fn wait(&mut self, name: &str, start: log::Cursor, limit: log::ReadLimit, timeout_ms: u32) -> Call<Result<log::ReadOutcome, log::Error>> {
+    pub async fn wait(
+        &mut self,
+        name: &str,
+        start: log::Cursor,
+        limit: log::ReadLimit,
+        timeout_ms: u32,
+    ) -> Call<Result<log::ReadOutcome, log::Error>> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.log)?;
-        let result = gate.behind(guest.call_wait(store, &name, start, limit, timeout_ms)).await;
+        let result = gate
+            .behind(guest.call_wait(store, &name, start, limit, timeout_ms))
+            .await;
         self.0.leave(result)
     }
 

@@ -272,6 +272,7 @@ impl monotonic_clock::Host for GuestClockView<'_> {
         let timer = self.table.push(Timer {
             clock: self.clock.clone(),
             due_ns: self.clock.monotonic_ns().saturating_add(ns),
+            yielded: ns > 0,
         })?;
         subscribe(self.table, timer)
     }
@@ -281,14 +282,19 @@ impl monotonic_clock::Host for GuestClockView<'_> {
 struct Timer {
     clock: GuestClock,
     due_ns: u64,
+    yielded: bool,
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
-        // Yields even when due, so that a guest that polls in a loop cannot keep
-        // the executor from everything else.
-        tokio::task::yield_now().await;
+        // A guest that polls in a loop with waits of no length must not keep the
+        // executor from everything else. Only the first look yields: a look that
+        // never finds a timer ready would be a loop without end.
+        if !self.yielded {
+            self.yielded = true;
+            tokio::task::yield_now().await;
+        }
         loop {
             let changed = self.clock.changed.notified();
             match self.clock.world_time_until(self.due_ns) {
@@ -337,6 +343,7 @@ mod tests {
         let mut timer = Timer {
             due_ns: clock.monotonic_ns() + 10_000_000_000,
             clock: clock.clone(),
+            yielded: true,
         };
         let start = tokio::time::Instant::now();
         let interference = async {

@@ -204,8 +204,21 @@ impl Matching {
 
     /// What happens.
     pub fn then(self, fault: Fault) -> Rule {
-        let Self { kind, prefix, instance, skip, times } = self;
-        Rule { kind, prefix, instance, skip, times, fault }
+        let Self {
+            kind,
+            prefix,
+            instance,
+            skip,
+            times,
+        } = self;
+        Rule {
+            kind,
+            prefix,
+            instance,
+            skip,
+            times,
+            fault,
+        }
     }
 }
 
@@ -451,14 +464,26 @@ impl Plan {
     fn dice_fault(&self, dice: &mut Seeded, facts: &Facts) -> Option<Fault> {
         // Drawn in any case, so that what is drawn later does not depend on it.
         let mut chance = dice.unit();
-        let loss = if dice.below(2) == 0 { Loss::Reset } else { Loss::Silence };
+        let loss = if dice.below(2) == 0 {
+            Loss::Reset
+        } else {
+            Loss::Silence
+        };
         let failure = if dice.below(2) == 0 { 500 } else { 503 };
         let slow = if dice.below(2) == 0 { 429 } else { 503 };
         let late = within(dice, &self.spans.late);
         let pause = Pause {
-            moment: if dice.below(2) == 0 { Moment::BeforeSending } else { Moment::AfterApplying },
+            moment: if dice.below(2) == 0 {
+                Moment::BeforeSending
+            } else {
+                Moment::AfterApplying
+            },
             length: within(dice, &self.spans.pause),
-            clocks: if dice.below(2) == 0 { Clocks::Run } else { Clocks::Stop },
+            clocks: if dice.below(2) == 0 {
+                Clocks::Run
+            } else {
+                Clocks::Stop
+            },
         };
         let keys = 1 + dice.below(3) as usize;
         let widest = self.spans.skew.as_millis() as i64;
@@ -514,9 +539,17 @@ mod tests {
     #[test]
     fn rules_strike_the_requests_that_they_name() {
         let mut plan = Plan::new(1);
-        plan.script(on(Kind::Put).under("p/").nth(3).times(2).then(Fault::Conflict));
+        plan.script(
+            on(Kind::Put)
+                .under("p/")
+                .nth(3)
+                .times(2)
+                .then(Fault::Conflict),
+        );
         plan.script(on(Kind::Put).by("b").always().then(Fault::Refuse));
-        let struck: Vec<bool> = (0..6).map(|_| plan.decide("a", &put("p/k")).fault.is_some()).collect();
+        let struck: Vec<bool> = (0..6)
+            .map(|_| plan.decide("a", &put("p/k")).fault.is_some())
+            .collect();
         assert_eq!(struck, [false, false, true, true, false, false]);
         assert_eq!(plan.decide("a", &put("q")).fault, None);
         assert_eq!(plan.decide("b", &put("q")).fault, Some(Fault::Refuse));
@@ -531,14 +564,19 @@ mod tests {
             if scripted {
                 plan.script(on(Kind::Put).nth(5).then(Fault::Conflict));
             }
-            let mut faults: Vec<_> = (0..500).map(|_| plan.decide("a", &put("k")).fault).collect();
+            let mut faults: Vec<_> = (0..500)
+                .map(|_| plan.decide("a", &put("k")).fault)
+                .collect();
             faults.remove(4);
             (faults, plan.counts().values().sum::<u64>())
         };
         assert_eq!(run(7, false).0, run(7, true).0);
         assert_ne!(run(7, false).0, run(8, false).0);
         let (_, struck) = run(7, false);
-        assert!((50..150).contains(&struck), "{struck} of 500 at a rate of about a fifth");
+        assert!(
+            (50..150).contains(&struck),
+            "{struck} of 500 at a rate of about a fifth"
+        );
     }
 
     #[test]

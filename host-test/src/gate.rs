@@ -61,7 +61,11 @@ impl Gate {
         if !self.is_closed() {
             return future.poll(context);
         }
-        let mut wakers = self.inner.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wakers = self
+            .inner
+            .wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         wakers.push(context.waker().clone());
         // Between the check and the lock it may have opened without seeing us.
         if !self.is_closed() {
@@ -75,7 +79,8 @@ impl Drop for Closed {
     fn drop(&mut self) {
         let inner = &self.gate.inner;
         if inner.closed.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let wakers = std::mem::take(&mut *inner.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+            let wakers =
+                std::mem::take(&mut *inner.wakers.lock().unwrap_or_else(PoisonError::into_inner));
             wakers.into_iter().for_each(Waker::wake);
             inner.opened.notify_waiters();
         }

@@ -20,7 +20,7 @@ use wasmtime_wasi_http::p2::bindings as wasi_http;
 use wasmtime_wasi_http::{WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Fuel of one call: a bound on loops, far above what any call needs.
-const FUEL_PER_CALL: u64 = 50_000_000_000;
+const FUEL_PER_CALL: u64 = 10_000_000_000;
 /// Linear memory that an instance may have unless a test sets less.
 const DEFAULT_MEMORY_BYTES: usize = 256 << 20;
 
@@ -105,12 +105,14 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
 pub fn imports(component: &Component) -> Vec<String> {
     let engine = component.engine();
     let needed = component.component_type();
-    let imports = needed.imports(engine).filter(|(_, import)| match &import.ty {
-        ComponentItem::ComponentInstance(instance) => {
-            instance.exports(engine).any(|(_, export)| !matches!(export.ty, ComponentItem::Type(_)))
-        }
-        _ => true,
-    });
+    let imports = needed
+        .imports(engine)
+        .filter(|(_, import)| match &import.ty {
+            ComponentItem::ComponentInstance(instance) => instance
+                .exports(engine)
+                .any(|(_, export)| !matches!(export.ty, ComponentItem::Type(_))),
+            _ => true,
+        });
     imports.map(|(name, _)| name.to_owned()).collect()
 }
 
@@ -119,7 +121,8 @@ pub fn imports(component: &Component) -> Vec<String> {
 fn link(component: &Component) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine()?);
     for name in imports(component) {
-        link_one(&mut linker, &name).map_err(|error| anyhow!("cannot provide {name}: {error:?}"))?;
+        link_one(&mut linker, &name)
+            .map_err(|error| anyhow!("cannot provide {name}: {error:?}"))?;
     }
     Ok(linker)
 }
@@ -127,7 +130,9 @@ fn link(component: &Component) -> Result<Linker<State>> {
 fn link_one(linker: &mut Linker<State>, name: &str) -> wasmtime::Result<()> {
     let interface = name.split('@').next().unwrap_or(name);
     match interface {
-        "wasi:cli/environment" => wasi::cli::environment::add_to_linker::<_, WasiCli>(linker, State::cli),
+        "wasi:cli/environment" => {
+            wasi::cli::environment::add_to_linker::<_, WasiCli>(linker, State::cli)
+        }
         "wasi:clocks/monotonic-clock" => {
             wasi::clocks::monotonic_clock::add_to_linker::<_, GuestClocks>(linker, State::clocks)
         }
@@ -135,19 +140,33 @@ fn link_one(linker: &mut Linker<State>, name: &str) -> wasmtime::Result<()> {
             wasi::clocks::wall_clock::add_to_linker::<_, GuestClocks>(linker, State::clocks)
         }
         "wasi:random/random" => {
-            wasi::random::random::add_to_linker::<_, WasiRandom>(linker, |state| state.wasi.random())
+            wasi::random::random::add_to_linker::<_, WasiRandom>(linker, |state| {
+                state.wasi.random()
+            })
         }
-        "wasi:io/error" => wasi::io::error::add_to_linker::<_, Table>(linker, |state| &mut state.table),
-        "wasi:io/poll" => wasi::io::poll::add_to_linker::<_, Table>(linker, |state| &mut state.table),
-        "wasi:io/streams" => wasi::io::streams::add_to_linker::<_, Table>(linker, |state| &mut state.table),
+        "wasi:io/error" => {
+            wasi::io::error::add_to_linker::<_, Table>(linker, |state| &mut state.table)
+        }
+        "wasi:io/poll" => {
+            wasi::io::poll::add_to_linker::<_, Table>(linker, |state| &mut state.table)
+        }
+        "wasi:io/streams" => {
+            wasi::io::streams::add_to_linker::<_, Table>(linker, |state| &mut state.table)
+        }
         "wasi:http/outgoing-handler" => {
             wasi_http::http::outgoing_handler::add_to_linker::<_, WasiHttp>(linker, State::http)
         }
         "wasi:http/types" => {
             let options = wasi_http::LinkOptions::default();
-            wasi_http::http::types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), State::http)
+            wasi_http::http::types::add_to_linker::<_, WasiHttp>(
+                linker,
+                &(&options).into(),
+                State::http,
+            )
         }
-        _ => Err(wasmtime::Error::msg("the harness does not have this interface")),
+        _ => Err(wasmtime::Error::msg(
+            "the harness does not have this interface",
+        )),
     }
 }
 
@@ -213,13 +232,42 @@ impl Start {
         let mut store = Store::new(engine()?, state);
         store.limiter(|state| &mut state.limits);
         store.set_fuel(FUEL_PER_CALL).map_err(trap)?;
-        let instance = prepared.pre.instantiate_async(&mut store).await.map_err(trap)?;
+        let instance = prepared
+            .pre
+            .instantiate_async(&mut store)
+            .await
+            .map_err(trap)?;
         let exports = Exports {
-            bucket: prepared.bucket.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
-            deletion: prepared.deletion.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
-            presign: prepared.presign.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
-            log: prepared.log.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
-            receipts: prepared.receipts.as_ref().map(|i| i.load(&mut store, &instance)).transpose().map_err(trap)?,
+            bucket: prepared
+                .bucket
+                .as_ref()
+                .map(|i| i.load(&mut store, &instance))
+                .transpose()
+                .map_err(trap)?,
+            deletion: prepared
+                .deletion
+                .as_ref()
+                .map(|i| i.load(&mut store, &instance))
+                .transpose()
+                .map_err(trap)?,
+            presign: prepared
+                .presign
+                .as_ref()
+                .map(|i| i.load(&mut store, &instance))
+                .transpose()
+                .map_err(trap)?,
+            log: prepared
+                .log
+                .as_ref()
+                .map(|i| i.load(&mut store, &instance))
+                .transpose()
+                .map_err(trap)?,
+            receipts: prepared
+                .receipts
+                .as_ref()
+                .map(|i| i.load(&mut store, &instance))
+                .transpose()
+                .map_err(trap)?,
         };
         Ok(Instance {
             name: self.name,
@@ -304,7 +352,10 @@ impl Instance {
     }
 
     /// Prepares a call of one exported interface.
-    pub(crate) fn enter<G>(&mut self, export: fn(&Exports) -> &Option<G>) -> Result<Entered<'_, G>> {
+    pub(crate) fn enter<G>(
+        &mut self,
+        export: fn(&Exports) -> &Option<G>,
+    ) -> Result<Entered<'_, G>> {
         self.store.set_fuel(FUEL_PER_CALL).map_err(trap)?;
         match export(&self.exports) {
             Some(guest) => Ok(Entered {

@@ -46,10 +46,18 @@ pub struct Sent {
 
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Facts { kind, key, condition, .. } = &self.request;
+        let Facts {
+            kind,
+            key,
+            condition,
+            ..
+        } = &self.request;
         let (number, at, instance) = (self.number, self.at.as_secs_f64(), &self.instance);
         let outcome = self.outcome.as_deref().unwrap_or("nothing");
-        write!(f, "#{number:<4} {at:>10.3}s {instance:<8} {kind:<7} {key}{condition} -> {outcome}")?;
+        write!(
+            f,
+            "#{number:<4} {at:>10.3}s {instance:<8} {kind:<7} {key}{condition} -> {outcome}"
+        )?;
         match &self.fault {
             Some(fault) => write!(f, "  [{fault}]"),
             None => Ok(()),
@@ -127,7 +135,13 @@ impl Wire {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_sent(&self, sender: &Sender, authority: &str, request: Facts, fault: Option<Fault>) -> u64 {
+    fn note_sent(
+        &self,
+        sender: &Sender,
+        authority: &str,
+        request: Facts,
+        fault: Option<Fault>,
+    ) -> u64 {
         let mut log = self.log();
         log.last += 1;
         let number = log.last;
@@ -164,7 +178,11 @@ impl Wire {
         request: http::Request<WasiBody>,
         options: RequestOptions,
     ) -> Reply {
-        let authority = request.uri().authority().map(|authority| authority.to_string()).unwrap_or_default();
+        let authority = request
+            .uri()
+            .authority()
+            .map(|authority| authority.to_string())
+            .unwrap_or_default();
         let Some(store) = self.store.clone() else {
             let facts = Facts::of(&request, &[], None);
             let number = self.note_sent(&sender, &authority, facts, None);
@@ -301,7 +319,11 @@ impl Journey {
                 return;
             }
             Some(Fault::HoldRequest(time)) => self.travel(time).await,
-            Some(Fault::Pause(Pause { moment: Moment::BeforeSending, length, clocks })) => {
+            Some(Fault::Pause(Pause {
+                moment: Moment::BeforeSending,
+                length,
+                clocks,
+            })) => {
                 paused = Some(Paused::begin(&self.sender, clocks));
                 self.travel(length).await;
             }
@@ -311,7 +333,11 @@ impl Journey {
         let response = self.arrive();
         match &self.decision.fault {
             Some(Fault::HoldReply(time)) => self.travel(*time).await,
-            Some(Fault::Pause(Pause { moment: Moment::AfterApplying, length, clocks })) => {
+            Some(Fault::Pause(Pause {
+                moment: Moment::AfterApplying,
+                length,
+                clocks,
+            })) => {
                 paused = Some(Paused::begin(&self.sender, *clocks));
                 self.travel(*length).await;
             }
@@ -338,8 +364,15 @@ impl Journey {
 
     /// What the store, or whoever stands before it, answers.
     fn arrive(&self) -> Response {
-        let refuse = |error| self.store.refuse(&self.request, error, self.wire.clock.now_ms());
-        if self.wire.plan().write_comes_too_soon(&self.facts, self.wire.clock.elapsed()) {
+        let refuse = |error| {
+            self.store
+                .refuse(&self.request, error, self.wire.clock.now_ms())
+        };
+        if self
+            .wire
+            .plan()
+            .write_comes_too_soon(&self.facts, self.wire.clock.elapsed())
+        {
             return refuse(S3Error::slow_down(StatusCode::TOO_MANY_REQUESTS));
         }
         match &self.decision.fault {
@@ -380,7 +413,9 @@ impl Journey {
         }
         let body = match &self.decision.fault {
             Some(Fault::TruncateReply) => Frames::of(body.slice(..body.len() / 2)),
-            Some(Fault::BreakReply) => Frames::of(body.slice(..body.len() / 2)).then_fail(self.reset()),
+            Some(Fault::BreakReply) => {
+                Frames::of(body.slice(..body.len() / 2)).then_fail(self.reset())
+            }
             Some(Fault::CorruptReply) => Frames::of(flip_one_bit(&body, self.decision.dice)),
             _ => Frames::of(body),
         };
@@ -431,7 +466,11 @@ impl http_body::Body for Frames {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
-        Poll::Ready(self.0.pop_front().map(|frame| frame.map(http_body::Frame::data)))
+        Poll::Ready(
+            self.0
+                .pop_front()
+                .map(|frame| frame.map(http_body::Frame::data)),
+        )
     }
 }
 
@@ -455,7 +494,9 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Progress), Error>> + Send> {
         let (wire, sender) = (self.wire.clone(), self.sender.clone());
         Box::new(async move {
-            let response = wire.send(sender, request, options.unwrap_or_default()).await?;
+            let response = wire
+                .send(sender, request, options.unwrap_or_default())
+                .await?;
             let connection: Progress = Box::new(async { Ok(()) });
             Ok((response, connection))
         })

@@ -65,7 +65,12 @@ impl Site {
     /// The machine itself: real sockets and real time.
     pub fn on_this_machine(endpoint: &Endpoint, seed: u64) -> Self {
         let clock = WorldClock::of_machine();
-        Self::new(endpoint, clock, Arc::new(Wire::to_sockets(clock, seed)), seed)
+        Self::new(
+            endpoint,
+            clock,
+            Arc::new(Wire::to_sockets(clock, seed)),
+            seed,
+        )
     }
 
     fn new(endpoint: &Endpoint, clock: WorldClock, wire: Arc<Wire>, seed: u64) -> Self {
@@ -123,20 +128,33 @@ impl Site {
 
     /// Sends a request of the test itself. It is not signed here.
     pub async fn send(&self, mut request: Request) -> Result<Response> {
-        let authority = request.uri().authority().context("the request names no host")?;
+        let authority = request
+            .uri()
+            .authority()
+            .context("the request names no host")?;
         let host = authority.as_str().parse()?;
         request.headers_mut().insert(http::header::HOST, host);
         let length = http::HeaderValue::from(request.body().len());
         if !request.body().is_empty() || request.method() == http::Method::PUT {
-            request.headers_mut().insert(http::header::CONTENT_LENGTH, length);
+            request
+                .headers_mut()
+                .insert(http::header::CONTENT_LENGTH, length);
         }
         let sender = Sender {
             instance: "test".to_owned(),
             gate: Default::default(),
             clock: GuestClock::right(self.clock),
         };
-        let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
-        let sent = self.wire.clone().send(sender, request, RequestOptions::default()).await;
+        let request = request.map(|body| {
+            Full::new(body)
+                .map_err(|never| match never {})
+                .boxed_unsync()
+        });
+        let sent = self
+            .wire
+            .clone()
+            .send(sender, request, RequestOptions::default())
+            .await;
         let response = sent.map_err(|error| anyhow!("{error}"))?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| anyhow!("{error}"))?;
@@ -315,6 +333,8 @@ pub fn simulate(seed: u64, test: impl AsyncFnOnce(&World) -> Result<()>) -> Resu
         .build()?;
     runtime.block_on(async {
         let world = World::in_process(seed);
-        test(&world).await.map_err(|error| error.context(world.report()))
+        test(&world)
+            .await
+            .map_err(|error| error.context(world.report()))
     })
 }

@@ -56,12 +56,18 @@ fn a_component_talks_to_the_store_in_virtual_time() -> Result<()> {
         assert_eq!(object.metadata.modified_at, Some(1_767_225_605_000));
         assert_eq!(world.clock().elapsed(), Duration::from_secs(30));
         let totals = world.store().totals();
-        assert_eq!((totals.of(Kind::Put), totals.of(Kind::Get), totals.all()), (2, 1, 3));
+        assert_eq!(
+            (totals.of(Kind::Put), totals.of(Kind::Get), totals.all()),
+            (2, 1, 3)
+        );
         assert_eq!(totals.unconditional_puts, 0);
         assert!(a.fuel_used() > 10_000, "{}", a.fuel_used());
         Ok(())
     })?;
-    assert!(began.elapsed() < Duration::from_secs(20), "time was not virtual");
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "time was not virtual"
+    );
     Ok(())
 }
 
@@ -69,7 +75,10 @@ fn a_component_talks_to_the_store_in_virtual_time() -> Result<()> {
 fn rough_run(seed: u64) -> Result<String> {
     let mut report = String::new();
     simulate(seed, async |world| {
-        world.faults().rates(Rates::bad_day()).latency(Duration::from_millis(40));
+        world
+            .faults()
+            .rates(Rates::bad_day())
+            .latency(Duration::from_millis(40));
         let (mut a, mut b) = (bucket(world, "a").await?, bucket(world, "b").await?);
         for round in 0..20 {
             let key = format!("k{round}");
@@ -113,12 +122,17 @@ fn put_under(fault: Fault) -> Result<(Result<PutOutcome, Error>, bool, bool)> {
 #[test]
 fn faults_do_what_their_names_say() -> Result<()> {
     let minute = Duration::from_secs(60);
-    let unsure = |outcome: &Result<PutOutcome, Error>| matches!(outcome, Ok(PutOutcome::Indeterminate(_)));
-    let written = |outcome: &Result<PutOutcome, Error>| matches!(outcome, Ok(PutOutcome::Written(_)));
+    let unsure =
+        |outcome: &Result<PutOutcome, Error>| matches!(outcome, Ok(PutOutcome::Indeterminate(_)));
+    let written =
+        |outcome: &Result<PutOutcome, Error>| matches!(outcome, Ok(PutOutcome::Written(_)));
 
     for loss in [Loss::Reset, Loss::Silence] {
         let (outcome, then, settled) = put_under(Fault::LoseRequest(loss))?;
-        assert!(unsure(&outcome) && !then && !settled, "{loss:?}: {outcome:?}");
+        assert!(
+            unsure(&outcome) && !then && !settled,
+            "{loss:?}: {outcome:?}"
+        );
         let (outcome, then, settled) = put_under(Fault::LoseReply(loss))?;
         assert!(unsure(&outcome) && then && settled, "{loss:?}: {outcome:?}");
     }
@@ -131,20 +145,34 @@ fn faults_do_what_their_names_say() -> Result<()> {
     let (outcome, then, _) = put_under(Fault::FailBefore(500))?;
     assert!(unsure(&outcome) && !then, "{outcome:?}");
     let (outcome, then, _) = put_under(Fault::Refuse)?;
-    assert!(matches!(outcome, Err(Error::Unavailable(_))) && !then, "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(Error::Unavailable(_))) && !then,
+        "{outcome:?}"
+    );
     Ok(())
 }
 
 #[test]
 fn a_duplicate_reaches_the_store_twice() -> Result<()> {
     simulate(4, async |world| {
-        world.faults().script(on(Kind::Put).then(Fault::Duplicate(Duration::from_secs(300))));
+        world
+            .faults()
+            .script(on(Kind::Put).then(Fault::Duplicate(Duration::from_secs(300))));
         let mut a = bucket(world, "a").await?;
         a.bucket().put(&create("k", "body")).await??;
         world.store().tamper(|store| store.remove("bucket", "k"))?;
         world.settle().await;
-        let statuses: Vec<u16> = world.store().requests().iter().map(|entry| entry.status).collect();
-        assert_eq!(statuses, [200, 200], "the copy finds the slot empty and fills it");
+        let statuses: Vec<u16> = world
+            .store()
+            .requests()
+            .iter()
+            .map(|entry| entry.status)
+            .collect();
+        assert_eq!(
+            statuses,
+            [200, 200],
+            "the copy finds the slot empty and fills it"
+        );
         assert_eq!(world.sent().len(), 1);
         Ok(())
     })
@@ -153,22 +181,33 @@ fn a_duplicate_reaches_the_store_twice() -> Result<()> {
 #[test]
 fn a_paused_instance_sees_its_reply_afterwards() -> Result<()> {
     let two_hours = Duration::from_secs(7200);
-    for (moment, written_at) in [(Moment::BeforeSending, two_hours), (Moment::AfterApplying, Duration::ZERO)] {
+    for (moment, written_at) in [
+        (Moment::BeforeSending, two_hours),
+        (Moment::AfterApplying, Duration::ZERO),
+    ] {
         simulate(5, async |world| {
             let pause = Pause {
                 moment,
                 length: two_hours,
                 clocks: Clocks::Stop,
             };
-            world.faults().script(on(Kind::Put).then(Fault::Pause(pause)));
+            world
+                .faults()
+                .script(on(Kind::Put).then(Fault::Pause(pause)));
             let mut a = bucket(world, "a").await?;
             let guest_before = a.clock().monotonic_ns();
             let outcome = a.bucket().put(&create("k", "body")).await?;
-            assert!(matches!(outcome, Ok(PutOutcome::Written(_))), "{moment:?}: {outcome:?}");
+            assert!(
+                matches!(outcome, Ok(PutOutcome::Written(_))),
+                "{moment:?}: {outcome:?}"
+            );
             assert_eq!(world.clock().elapsed().as_secs(), 7200);
             assert!(a.clock().monotonic_ns() - guest_before < 1_000_000_000);
             let object = world.store().object("k").expect("it was written");
-            assert_eq!(object.modified_at.seconds(), 1_767_225_600 + written_at.as_secs());
+            assert_eq!(
+                object.modified_at.seconds(),
+                1_767_225_600 + written_at.as_secs()
+            );
             Ok(())
         })?;
     }
@@ -179,8 +218,15 @@ fn a_paused_instance_sees_its_reply_afterwards() -> Result<()> {
 fn the_memory_limit_is_enforced() -> Result<()> {
     simulate(6, async |world| {
         let body = "x".repeat(8 << 20);
-        let mut small = world.instance("small").artifact(Artifact::BucketS3).memory_bytes(4 << 20).await?;
-        assert!(small.bucket().put(&create("k", &body)).await.is_err(), "8 MiB fitted into 4 MiB");
+        let mut small = world
+            .instance("small")
+            .artifact(Artifact::BucketS3)
+            .memory_bytes(4 << 20)
+            .await?;
+        assert!(
+            small.bucket().put(&create("k", &body)).await.is_err(),
+            "8 MiB fitted into 4 MiB"
+        );
         let mut large = bucket(world, "large").await?;
         large.bucket().put(&create("k", &body)).await??;
         Ok(())

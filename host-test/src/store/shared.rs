@@ -63,7 +63,12 @@ impl SharedStore {
 
     /// Answers a request like [`SharedStore::handle`], with pages of at most so
     /// many keys.
-    pub fn handle_with_pages(&self, request: &Request, now: UnixMs, max_page_keys: usize) -> Response {
+    pub fn handle_with_pages(
+        &self,
+        request: &Request,
+        now: UnixMs,
+        max_page_keys: usize,
+    ) -> Response {
         let mut inner = self.lock();
         let usual = std::mem::replace(&mut inner.store.options_mut().max_page_keys, max_page_keys);
         let response = inner.store.handle(request, now);
