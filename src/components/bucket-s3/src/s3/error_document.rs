@@ -38,7 +38,9 @@ impl ErrorDocument {
         let read = walk(body, &mut |path, text| {
             match path {
                 ["Error", "Code"] if is_code(text) => document.code = text.to_owned(),
-                ["Error", "Message"] => document.message = visible(text, MAX_MESSAGE_CHARS),
+                ["Error", "Message"] => {
+                    document.message = visible(text.trim().trim_end_matches('.'), MAX_MESSAGE_CHARS);
+                }
                 ["Error", "Region"] if is_region(text) => document.region = text.to_owned(),
                 ["Error", "ServerTime"] => document.server_time_ms = iso_8601_ms(text),
                 ["Error", "MaxSizeAllowed"] => document.max_size = decimal(text),

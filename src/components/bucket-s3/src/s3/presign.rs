@@ -19,7 +19,6 @@ pub struct Presign {
     key: Key,
     expires_in_s: u32,
     headers: Vec<(&'static str, String)>,
-    payload: String,
 }
 
 impl Presign {
@@ -33,16 +32,16 @@ impl Presign {
             key: Key::parse(key)?,
             expires_in_s: checked_expiry(expires_in_s)?,
             headers: Vec::new(),
-            payload: UNSIGNED_PAYLOAD.to_owned(),
         })
     }
 
     /// Allows to create one object with exactly the content that has this digest.
     ///
-    /// The digest stands in two signed headers, and the signature covers it as
-    /// the hash of the payload as well: stores compare the body with one or the
-    /// other. `If-None-Match` closes the race with another writer, and makes a
-    /// second use of the request harmless.
+    /// The digest stands in a signed header that the store checks the body
+    /// against; the signature itself does not cover the body, because stores
+    /// verify a signature in a query as one over `UNSIGNED-PAYLOAD`.
+    /// `If-None-Match` closes the race with another writer, and makes a second
+    /// use of the request harmless.
     ///
     /// # Errors
     /// `InvalidArgument`.
@@ -57,9 +56,7 @@ impl Presign {
             headers: vec![
                 ("if-none-match", "*".to_owned()),
                 ("x-amz-checksum-sha256", base64(&digest)),
-                ("x-amz-content-sha256", sha256.to_owned()),
             ],
-            payload: sha256.to_owned(),
         })
     }
 
@@ -91,7 +88,7 @@ impl Presign {
                 path: &path,
                 query: &query,
                 headers: &headers,
-                payload: &self.payload,
+                payload: UNSIGNED_PAYLOAD,
             },
             &at,
         );
