@@ -141,6 +141,7 @@ pub fn refusal(response: &Response, document: &ErrorDocument, config: &Config) -
         _ => {}
     }
     match status {
+        304 => Error::Other(quote()),
         300..=399 => elsewhere(response, document, &quote()),
         401 | 403 => Error::AccessDenied(quote()),
         405 | 501 => Error::Unsupported(quote()),
