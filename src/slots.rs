@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::keys::{ChainKeys, Slot};
 use crate::store::Store;
 
-pub use state::{ChainState, PINS_MAX, Pin, StateReply};
+pub use state::{ChainState, PINS_MAX, Pin, StateReply, Swapped};
 
 /// How many bytes of an object are read to learn its header. Enough for all but
 /// the most unusual headers, which cost a second read.

@@ -17,65 +17,11 @@ mod model;
 
 use ifmatch::bucket::{BucketError, PutOutcome};
 use ifmatch::error::Error;
-use ifmatch::log::{
-    AppendOptions, AppendOutcome, Cursor, Extent, Producer, ReadLimit, ReadOutcome, SequenceProblem,
-};
+use ifmatch::log::{AppendOptions, AppendOutcome, Cursor, ReadLimit, ReadOutcome, SequenceProblem};
 use ifmatch::slots::Grace;
-use ifmatch::token::{Epoch, Writer};
+use ifmatch::token::Epoch;
+use model::log::{ALL, appended, batch, contents, fenced, produced};
 use model::{Answer, World};
-
-const ALL: ReadLimit = ReadLimit {
-    records: 10_000,
-    bytes: 16 * 1024 * 1024,
-};
-
-fn batch(text: &str) -> Vec<Vec<u8>> {
-    text.split(' ')
-        .map(|word| word.as_bytes().to_vec())
-        .collect()
-}
-
-fn appended(start: u64, end: u64) -> AppendOutcome {
-    AppendOutcome::Appended(Extent { start, end })
-}
-
-fn fenced(epoch: u64) -> AppendOptions {
-    AppendOptions {
-        writer: Writer::Fenced(Epoch(epoch)),
-        ..AppendOptions::SHARED
-    }
-}
-
-fn produced(id: &str, sequence: u64) -> AppendOptions {
-    AppendOptions {
-        producer: Some(Producer {
-            id: id.to_owned(),
-            sequence,
-            started_at: 0,
-        }),
-        ..AppendOptions::SHARED
-    }
-}
-
-/// All records, as a fresh instance reads them.
-fn contents(world: &World) -> Vec<String> {
-    let reader = world.instance();
-    let mut cursor = Cursor::at(0);
-    let mut words = Vec::new();
-    loop {
-        match world.run(reader.read("l", cursor, ALL)).unwrap() {
-            ReadOutcome::Records(entries, _) if entries.is_empty() => return words,
-            ReadOutcome::Records(entries, next) => {
-                for entry in entries {
-                    assert_eq!(entry.offset, words.len() as u64);
-                    words.push(String::from_utf8(entry.body).unwrap());
-                }
-                cursor = next;
-            }
-            ReadOutcome::Trimmed(kept) => panic!("trimmed up to {kept:?}"),
-        }
-    }
-}
 
 #[test]
 fn an_append_costs_three_requests_cold_and_one_warm() {

@@ -14,11 +14,9 @@ use crate::error::Error;
 use crate::slots::{Candidate, Grace, Placed};
 use crate::token::{Epoch, Writer};
 
-/// How many slots one append tries to win.
+/// How many slots one append tries to win. With the waits between them, that takes
+/// about half a minute.
 const RACES_MAX: u32 = 64;
-
-/// No new slot is tried after this time. What is under way is still resolved.
-const APPEND_MS_MAX: u64 = 60_000;
 
 /// After this many lost races in a row, an append waits and lists instead of
 /// following the winners one by one.
@@ -133,7 +131,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             options,
             commit_id: self.store().draw_id(),
         };
-        let started_ms = self.store().monotonic_ms();
         let mut fresh = false;
         let mut tail = match self.remembered_tail() {
             Some(tail) => tail,
@@ -152,9 +149,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     fresh = true;
                     continue;
                 }
-            }
-            if self.store().monotonic_ms().saturating_sub(started_ms) > APPEND_MS_MAX {
-                break;
             }
             let placed = self.place(&tail, &batch).await;
             if !matches!(placed, Ok((Placed::Committed { .. } | Placed::Lost(_), _))) {

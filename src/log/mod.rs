@@ -11,6 +11,7 @@ mod read;
 mod search;
 mod segment;
 mod tail;
+mod trim;
 
 use core::cell::RefCell;
 use std::rc::Rc;
@@ -26,6 +27,7 @@ use crate::token::{Epoch, Writer};
 
 pub use producers::PRODUCERS_MAX;
 pub use segment::{BATCH_BYTES_MAX, RECORDS_MAX, Segment};
+pub use trim::{Keep, PinOutcome, TrimLimit, TrimReport};
 
 use read::SegmentCache;
 use tail::{Tail, TailCache};

@@ -110,7 +110,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// The last slot from `floor` on for which `before` holds, given that it holds
     /// for every slot before one for which it holds; or `None` if there is none.
     /// `before` answers `None` where a pointer does not tell.
-    async fn last_where(
+    pub(super) async fn last_where(
         &self,
         tail: &Tail,
         floor: Slot,
@@ -164,7 +164,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     }
 
     /// The header in a slot that was not trimmed a moment ago.
-    async fn kept_link(&self, slot: Slot) -> Result<Link, Error> {
+    pub(super) async fn kept_link(&self, slot: Slot) -> Result<Link, Error> {
         match self.chain.link(self.store(), slot).await?.object {
             Some(link) => Ok(link),
             None => Err(self.missing(slot).await),

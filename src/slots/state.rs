@@ -4,12 +4,15 @@
 //! that was never trimmed or pinned has none.
 
 use super::{Chain, at_key, refused};
-use crate::bucket::{Bucket, Found, Read, StoreTime, Version};
+use crate::bucket::{Bucket, Found, Precondition, PutOutcome, Read, StoreTime, Version, Write};
 use crate::codec::{DecodeError, Decoder, Header, Kind, crc32c};
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::Slot;
 use crate::store::Store;
+
+/// How often one change is sent in all.
+const SWAP_SENDS_MAX: u32 = 5;
 
 /// At most this many pins on one chain.
 pub const PINS_MAX: usize = 128;
@@ -156,6 +159,16 @@ impl StateReply {
             .map_or(Slot::FIRST, |(_, _, state)| state.first_kept)
     }
 
+    /// The version of the state object.
+    #[must_use]
+    pub fn version(&self) -> Option<&Version> {
+        self.stored.as_ref().map(|(version, _, _)| version)
+    }
+
+    fn commit_id(&self) -> Option<u128> {
+        self.stored.as_ref().map(|(_, commit_id, _)| *commit_id)
+    }
+
     /// The state, or that of a new chain.
     #[must_use]
     pub fn state(&self) -> &ChainState {
@@ -192,5 +205,94 @@ impl Chain {
             stored: Some((object.metadata.version, header.commit_id, state)),
             observed_at: reply.observed_at,
         })
+    }
+}
+
+/// How replacing the state ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swapped {
+    /// The new state is in force.
+    Done(StateReply),
+    /// Somebody else changed the state first.
+    Lost,
+    /// Nobody can tell yet.
+    Unknown(String),
+}
+
+impl Chain {
+    /// Replaces the state that `before` shows: one write if all goes well.
+    ///
+    /// # Errors
+    ///
+    /// An error means that this call changed nothing and never will.
+    pub(crate) async fn swap_state<B: Bucket, E: Env>(
+        &self,
+        store: &Store<B, E>,
+        before: &StateReply,
+        state: ChainState,
+    ) -> Result<Swapped, Error> {
+        let key = self.keys.state();
+        let commit_id = store.draw_id();
+        let body = state
+            .encode_object(self.keys.identity(), commit_id)
+            .map_err(|error| Error::InvalidArgument(error.to_string()))?;
+        let precondition = match &before.stored {
+            None => Precondition::Absent,
+            Some((version, _, _)) => Precondition::Matches(version.clone()),
+        };
+        let write = Write {
+            key: key.clone(),
+            body,
+            precondition,
+        };
+        let mut doubt = None;
+        let mut refusal = None;
+        for round in 0..SWAP_SENDS_MAX {
+            if round > 0 {
+                store.count(|receipt| receipt.retries += 1);
+                store.back_off(round, refusal.as_ref()).await;
+            }
+            match store.put(&write).await {
+                Ok(PutOutcome::Written {
+                    version,
+                    observed_at,
+                }) => {
+                    return Ok(Swapped::Done(StateReply {
+                        stored: Some((version, commit_id, state)),
+                        observed_at,
+                    }));
+                }
+                Ok(PutOutcome::PreconditionFailed) if doubt.is_none() => return Ok(Swapped::Lost),
+                Ok(PutOutcome::PreconditionFailed) => {}
+                Ok(PutOutcome::Indeterminate(why)) => doubt = Some(why),
+                Err(error) if error.is_transient() => {
+                    refusal = Some(error);
+                    continue;
+                }
+                Err(error) => {
+                    return match doubt {
+                        None => Err(at_key(&key, error)),
+                        Some(why) => Ok(Swapped::Unknown(why)),
+                    };
+                }
+            }
+            // An earlier attempt may have been applied. No two attempts of different
+            // calls have the same bytes, so the commit id tells.
+            match self.state(store).await {
+                Ok(reply) if reply.commit_id() == Some(commit_id) => {
+                    return Ok(Swapped::Done(reply));
+                }
+                // Every attempt names the version that was replaced, so none of them
+                // can be applied any more.
+                Ok(reply) if reply.version() != before.version() => return Ok(Swapped::Lost),
+                Ok(_) => {}
+                Err(error) => return Ok(Swapped::Unknown(error.to_string())),
+            }
+        }
+        match (doubt, refusal) {
+            (Some(why), _) => Ok(Swapped::Unknown(why)),
+            (None, Some(error)) => Err(at_key(&key, error)),
+            (None, None) => Ok(Swapped::Lost),
+        }
     }
 }

@@ -11,8 +11,11 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::unwrap_used,
     reason = "a test fails by panicking, and each test file uses its own part"
 )]
+
+pub mod log;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

@@ -12,6 +12,7 @@ mod convert;
 mod log;
 mod port;
 mod receipts;
+mod retention;
 mod run;
 
 /// The component.

@@ -103,7 +103,7 @@ fn from_limit(limit: ReadLimit) -> core::ReadLimit {
     }
 }
 
-fn from_cursor(cursor: Cursor) -> core::Cursor {
+pub(crate) fn from_cursor(cursor: Cursor) -> core::Cursor {
     core::Cursor {
         offset: cursor.offset,
         slot: cursor.slot.map(Slot),
@@ -111,7 +111,7 @@ fn from_cursor(cursor: Cursor) -> core::Cursor {
     }
 }
 
-fn to_cursor(cursor: core::Cursor) -> Cursor {
+pub(crate) fn to_cursor(cursor: core::Cursor) -> Cursor {
     Cursor {
         offset: cursor.offset,
         slot: cursor.slot.map(|slot| slot.0),

@@ -1,0 +1,70 @@
+//! The interface `retention`.
+
+use ifmatch::log as core;
+
+use crate::Component;
+use crate::bindings::exports::ifmatch::protocols::log::Cursor;
+use crate::bindings::exports::ifmatch::protocols::retention::{
+    Guest, Keep, Limit, Pin, PinOutcome, TrimReport,
+};
+use crate::bindings::exports::ifmatch::protocols::types::Error;
+use crate::convert::to_error;
+use crate::log::{from_cursor, to_cursor};
+use crate::run::run;
+
+impl Guest for Component {
+    fn trim(name: String, keep: Keep) -> Result<TrimReport, Error> {
+        let keep = match keep {
+            Keep::Start(offset) => core::Keep::Start(offset),
+            Keep::Records(records) => core::Keep::Records(records),
+            Keep::Bytes(bytes) => core::Keep::Bytes(bytes),
+            Keep::AgeMs(age_ms) => core::Keep::AgeMs(age_ms),
+        };
+        run(async |instance| instance.logs.trim(&name, keep).await)
+            .map(to_report)
+            .map_err(to_error)
+    }
+
+    fn pin(name: String, reader: String, at: Cursor, ttl_ms: u32) -> Result<PinOutcome, Error> {
+        run(async |instance| {
+            let at = from_cursor(at);
+            instance.logs.pin(&name, &reader, at, ttl_ms).await
+        })
+        .map(|outcome| match outcome {
+            core::PinOutcome::Pinned(until) => PinOutcome::Pinned(until.unix_ms),
+            core::PinOutcome::Trimmed(kept) => PinOutcome::Trimmed(to_cursor(kept)),
+            core::PinOutcome::Indeterminate(why) => PinOutcome::Indeterminate(why),
+        })
+        .map_err(to_error)
+    }
+
+    fn unpin(name: String, reader: String) -> Result<(), Error> {
+        run(async |instance| instance.logs.unpin(&name, &reader).await).map_err(to_error)
+    }
+
+    fn pins(name: String) -> Result<Vec<Pin>, Error> {
+        let pins = run(async |instance| instance.logs.pins(&name).await).map_err(to_error)?;
+        Ok(pins
+            .into_iter()
+            .map(|pin| Pin {
+                reader: pin.reader,
+                offset: pin.offset,
+                expires_at: pin.expires_at.unix_ms,
+            })
+            .collect())
+    }
+}
+
+fn to_report(report: core::TrimReport) -> TrimReport {
+    TrimReport {
+        first_kept: to_cursor(report.first_kept),
+        deleted: report.deleted,
+        more: report.more,
+        limited_by: match report.limited_by {
+            core::TrimLimit::None => Limit::None,
+            core::TrimLimit::Grace => Limit::Grace,
+            core::TrimLimit::Newest => Limit::Newest,
+            core::TrimLimit::Pin(reader) => Limit::Pin(reader),
+        },
+    }
+}

@@ -1,0 +1,549 @@
+//! Trimming, and the pins that hold it back.
+
+use core::cell::{Cell, RefCell};
+
+use super::pointers::Pointer;
+use super::search::{self, Located};
+use super::tail::Tail;
+use super::{Cursor, Log, Logs, PRODUCER_ID_BYTES_MAX};
+use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, Page, StoreTime};
+use crate::env::Env;
+use crate::error::Error;
+use crate::keys::Slot;
+use crate::slots::{ChainState, PINS_MAX, Pin, StateReply, Swapped};
+
+/// A trim deletes at most this many pages of objects.
+const TRIM_PAGES_MAX: u32 = 100;
+
+/// How often a change of the state is tried against others' changes.
+const SWAP_ATTEMPTS_MAX: u32 = 8;
+
+/// A search for a byte bound looks at this many pages of segments.
+const BYTES_PAGES_MAX: u32 = 1_000;
+
+/// The bounds of a pin's time to live.
+const PIN_TTL_MS_RANGE: core::ops::RangeInclusive<u32> = 1_000..=2_592_000_000;
+
+/// Which records to keep, at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Those from this offset on.
+    Start(u64),
+    /// This many, the newest.
+    Records(u64),
+    /// Those in the newest segments that have together at most this many bytes.
+    Bytes(u64),
+    /// Those that the store accepted less than so many milliseconds ago.
+    AgeMs(u64),
+}
+
+/// What kept a trim from going as far as it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrimLimit {
+    /// Nothing did.
+    None,
+    /// The next segment is younger than the grace period.
+    Grace,
+    /// The newest segment always stays.
+    Newest,
+    /// The pin of this reader.
+    Pin(String),
+}
+
+/// What a trim did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrimReport {
+    /// The first record that is kept now.
+    pub first_kept: Cursor,
+    /// How many objects this call deleted.
+    pub deleted: u64,
+    /// Whether objects below the first kept record are left.
+    pub more: bool,
+    /// What kept it from going further.
+    pub limited_by: TrimLimit,
+}
+
+/// How setting a pin ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinOutcome {
+    /// Every record from the pinned one on stays until this time.
+    Pinned(StoreTime),
+    /// The record was trimmed. The first one kept.
+    Trimmed(Cursor),
+    /// Nobody can tell yet.
+    Indeterminate(String),
+}
+
+/// How far a trim may go.
+struct Cut {
+    /// The first slot to keep.
+    first_kept: Slot,
+    limited_by: TrimLimit,
+    /// A listing of what lies below, if it was needed to find out.
+    below: Option<Page>,
+}
+
+impl Cut {
+    fn new(first_kept: Slot, limited_by: TrimLimit) -> Cut {
+        Cut {
+            first_kept,
+            limited_by,
+            below: None,
+        }
+    }
+}
+
+impl<B: Bucket + Deletion, E: Env> Logs<B, E> {
+    /// Trims a log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes. The watermark may have been raised.
+    pub async fn trim(&self, name: &str, keep: Keep) -> Result<TrimReport, Error> {
+        let log = Log::new(self, name)?;
+        let tail = log.fresh_tail().await?;
+        let (state, cut) = log.raise_watermark(&tail, keep).await?;
+        let mut report = TrimReport {
+            first_kept: search::first_kept(&tail, &state),
+            deleted: 0,
+            more: false,
+            limited_by: cut.limited_by,
+        };
+        log.delete_below(state.first_kept(), cut.below, &mut report)
+            .await?;
+        Ok(report)
+    }
+}
+
+impl<B: Bucket, E: Env> Logs<B, E> {
+    /// Pins a reader's place, or moves and extends its pin.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes; nothing is pinned then.
+    pub async fn pin(
+        &self,
+        name: &str,
+        reader: &str,
+        at: Cursor,
+        ttl_ms: u32,
+    ) -> Result<PinOutcome, Error> {
+        let log = Log::new(self, name)?;
+        check_reader(reader)?;
+        if !PIN_TTL_MS_RANGE.contains(&ttl_ms) {
+            return Err(Error::InvalidArgument(format!(
+                "ttl-ms is from {} to {}, not {ttl_ms}",
+                PIN_TTL_MS_RANGE.start(),
+                PIN_TTL_MS_RANGE.end()
+            )));
+        }
+        log.pin(reader, at, ttl_ms).await
+    }
+
+    /// Removes a reader's pin, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes.
+    pub async fn unpin(&self, name: &str, reader: &str) -> Result<(), Error> {
+        let log = Log::new(self, name)?;
+        check_reader(reader)?;
+        let removed = log
+            .change_state(async |reply: &StateReply| {
+                let mut state = reply.state().clone();
+                state.pins.retain(|pin| pin.reader != reader);
+                Ok((state != *reply.state()).then_some(state))
+            })
+            .await?;
+        match removed {
+            Change::Unknown(why) => Err(Error::Unavailable(why)),
+            Change::None(_) | Change::Made(_) => Ok(()),
+        }
+    }
+
+    /// The pins of a log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes.
+    pub async fn pins(&self, name: &str) -> Result<Vec<Pin>, Error> {
+        let log = Log::new(self, name)?;
+        let reply = log.chain.state(log.store()).await?;
+        Ok(reply.state().pins.clone())
+    }
+}
+
+/// How a change of the state ended. The reply holds the state that is in force.
+enum Change {
+    None(StateReply),
+    Made(StateReply),
+    Unknown(String),
+}
+
+impl<B: Bucket, E: Env> Log<'_, B, E> {
+    /// Replaces the state by what `change` makes of it, until nobody else comes
+    /// between; `change` returns `None` to leave it.
+    async fn change_state(
+        &self,
+        change: impl AsyncFn(&StateReply) -> Result<Option<ChainState>, Error>,
+    ) -> Result<Change, Error> {
+        for round in 0..SWAP_ATTEMPTS_MAX {
+            if round > 0 {
+                self.store().back_off(round, None).await;
+            }
+            let reply = self.chain.state(self.store()).await?;
+            let Some(state) = change(&reply).await? else {
+                return Ok(Change::None(reply));
+            };
+            match self.chain.swap_state(self.store(), &reply, state).await? {
+                Swapped::Done(reply) => return Ok(Change::Made(reply)),
+                Swapped::Lost => {}
+                Swapped::Unknown(why) => return Ok(Change::Unknown(why)),
+            }
+        }
+        Err(Error::Unavailable(format!(
+            "{}: others change the state all the time",
+            self.chain.keys.state()
+        )))
+    }
+
+    /// Raises the watermark as far as `keep` and the guards allow.
+    async fn raise_watermark(&self, tail: &Tail, keep: Keep) -> Result<(StateReply, Cut), Error> {
+        let decided = RefCell::new(Cut::new(Slot::FIRST, TrimLimit::None));
+        let changed = self
+            .change_state(async |reply: &StateReply| {
+                let cut = self.cut(tail, reply, keep).await?;
+                let first_kept = cut.first_kept;
+                decided.replace(cut);
+                if first_kept <= reply.first_kept() {
+                    return Ok(None);
+                }
+                Ok(Some(ChainState {
+                    first_kept,
+                    first_kept_offset: self.base_offset(tail, first_kept).await?,
+                    pins: valid_pins(reply),
+                }))
+            })
+            .await?;
+        match changed {
+            Change::None(reply) | Change::Made(reply) => Ok((reply, decided.into_inner())),
+            Change::Unknown(why) => Err(Error::Unavailable(why)),
+        }
+    }
+
+    /// The offset of the first record in a slot that is not trimmed.
+    async fn base_offset(&self, tail: &Tail, slot: Slot) -> Result<u64, Error> {
+        let known = tail.pointers().and_then(|(newest, earlier)| {
+            core::iter::once(&newest)
+                .chain(earlier)
+                .find(|pointer| pointer.slot == slot)
+                .map(|pointer| pointer.base_offset)
+        });
+        match known {
+            Some(base_offset) => Ok(base_offset),
+            None => Ok(self.kept_link(slot).await?.header.base_offset),
+        }
+    }
+
+    /// Decides how far a trim may go.
+    async fn cut(&self, tail: &Tail, reply: &StateReply, keep: Keep) -> Result<Cut, Error> {
+        let floor = reply.first_kept();
+        let Some((newest, _)) = tail.pointers() else {
+            return Ok(Cut::new(floor, TrimLimit::None));
+        };
+        let asked = self.first_to_keep(tail, reply, keep).await?;
+        let mut cut = Cut::new(asked, TrimLimit::None);
+        // Without the newest segment, nobody could find the tail, the epoch or the
+        // producers.
+        if cut.first_kept > newest.slot {
+            cut = Cut::new(newest.slot, TrimLimit::Newest);
+        }
+        if let Some(pin) = valid_pins(reply).into_iter().min_by_key(|pin| pin.slot)
+            && cut.first_kept > pin.slot
+        {
+            cut = Cut::new(pin.slot.max(floor), TrimLimit::Pin(pin.reader));
+        }
+        if cut.first_kept <= floor || tail.grace.period_ms == 0 {
+            return Ok(cut);
+        }
+        self.spare_the_young(tail, reply, cut).await
+    }
+
+    /// Takes a cut back to where everything below is older than the grace period.
+    ///
+    /// Nothing younger is trimmed: from that rule and the store's own times,
+    /// writers and readers conclude what can and cannot have happened while they
+    /// were not looking.
+    async fn spare_the_young(
+        &self,
+        tail: &Tail,
+        reply: &StateReply,
+        cut: Cut,
+    ) -> Result<Cut, Error> {
+        let floor = reply.first_kept();
+        let grace_ms = u64::from(tail.grace.period_ms);
+        let now = reply.observed_at.ok_or_else(|| {
+            Error::Unsupported(format!(
+                "{}: trimming needs the store's time, which it does not tell; on such a store,                  create logs with grace-ms 0",
+                self.chain.keys.state()
+            ))
+        })?;
+        let old_enough = |modified_at: Option<StoreTime>| {
+            modified_at.map(|modified_at| now.since_ms(modified_at) >= grace_ms)
+        };
+        // The listing is needed for the deletion anyway, newest first.
+        let below = self
+            .store()
+            .list(
+                &self.chain.keys.slots_prefix(),
+                Some(&self.chain.keys.slot(cut.first_kept)),
+                PAGE_OBJECTS_MAX,
+            )
+            .await?;
+        let listed_old = below
+            .objects
+            .iter()
+            .find(|object| old_enough(object.modified_at) == Some(true))
+            .and_then(|object| self.chain.keys.parse_slot(&object.key));
+        let last_old = match listed_old {
+            None if below.more => {
+                self.last_where(tail, floor, |pointer| old_enough(pointer.modified_at))
+                    .await?
+            }
+            listed => listed,
+        };
+        let first_young = last_old.and_then(Slot::next).unwrap_or(floor).max(floor);
+        if cut.first_kept > first_young {
+            return Ok(Cut::new(first_young, TrimLimit::Grace));
+        }
+        Ok(Cut {
+            below: Some(below),
+            ..cut
+        })
+    }
+
+    /// The first slot that `keep` asks to keep.
+    async fn first_to_keep(
+        &self,
+        tail: &Tail,
+        reply: &StateReply,
+        keep: Keep,
+    ) -> Result<Slot, Error> {
+        let floor = reply.first_kept();
+        match keep {
+            Keep::Start(offset) => self.slot_of(tail, floor, offset).await,
+            Keep::Records(records) => {
+                let offset = tail.next_offset.saturating_sub(records);
+                self.slot_of(tail, floor, offset).await
+            }
+            Keep::AgeMs(age_ms) => {
+                let now = reply.observed_at.ok_or_else(|| {
+                    Error::Unsupported(format!(
+                        "{}: trimming by age needs the store's time, which it does not tell",
+                        self.chain.keys.state()
+                    ))
+                })?;
+                let older = |pointer: &Pointer| {
+                    pointer
+                        .modified_at
+                        .map(|modified_at| now.since_ms(modified_at) >= age_ms)
+                };
+                let last = self.last_where(tail, floor, older).await?;
+                Ok(last.and_then(Slot::next).unwrap_or(floor))
+            }
+            Keep::Bytes(bytes) => self.slot_of_bytes(floor, bytes).await,
+        }
+    }
+
+    async fn slot_of(&self, tail: &Tail, floor: Slot, offset: u64) -> Result<Slot, Error> {
+        if offset >= tail.next_offset {
+            return tail.next_slot();
+        }
+        let at_or_before = |pointer: &Pointer| Some(pointer.base_offset <= offset);
+        Ok(self
+            .last_where(tail, floor, at_or_before)
+            .await?
+            .unwrap_or(floor))
+    }
+
+    /// The oldest of the newest segments that together have at most `bytes`.
+    async fn slot_of_bytes(&self, floor: Slot, bytes: u64) -> Result<Slot, Error> {
+        let prefix = self.chain.keys.slots_prefix();
+        let mut left = bytes;
+        let mut oldest = None;
+        let mut after = None;
+        for _ in 0..BYTES_PAGES_MAX {
+            let page = self
+                .store()
+                .list(&prefix, after.as_deref(), PAGE_OBJECTS_MAX)
+                .await?;
+            for object in &page.objects {
+                let Some(slot) = self.chain.keys.parse_slot(&object.key) else {
+                    continue;
+                };
+                let fits = left.checked_sub(object.size_bytes);
+                match fits {
+                    Some(rest) if slot >= floor => {
+                        left = rest;
+                        oldest = Some(slot);
+                    }
+                    // The newest is listed first, so this is never past the tail.
+                    _ => return Ok(oldest.or_else(|| slot.next()).unwrap_or(floor)),
+                }
+            }
+            if !page.more {
+                break;
+            }
+            after = page.objects.last().map(|object| object.key.clone());
+        }
+        Ok(floor)
+    }
+
+    async fn pin(&self, reader: &str, at: Cursor, ttl_ms: u32) -> Result<PinOutcome, Error> {
+        let slot = match self.slot_to_pin(at).await? {
+            Located::Segment(found) => found.slot.unwrap_or(Slot::FIRST),
+            Located::Trimmed(kept) => return Ok(PinOutcome::Trimmed(kept)),
+            Located::Beyond(tail) if tail.offset == at.offset => tail.slot.unwrap_or(Slot::FIRST),
+            Located::Beyond(tail) => {
+                return Err(Error::InvalidArgument(format!(
+                    "there is no record {} to pin yet; the log ends before it ({})",
+                    at.offset, tail.offset
+                )));
+            }
+        };
+        let expires_at = Cell::new(None);
+        let changed = self
+            .change_state(async |reply: &StateReply| {
+                let now = reply.observed_at.ok_or_else(|| {
+                    Error::Unsupported(format!(
+                        "{}: pins need the store's time, which it does not tell",
+                        self.chain.keys.state()
+                    ))
+                })?;
+                // The pin and the watermark are in one object, so that neither can
+                // pass the other.
+                if reply.first_kept() > slot {
+                    return Ok(None);
+                }
+                let mut pins = valid_pins(reply);
+                pins.retain(|pin| pin.reader != reader);
+                if pins.len() >= PINS_MAX {
+                    return Err(Error::InvalidArgument(format!(
+                        "{PINS_MAX} readers have pins on this log already"
+                    )));
+                }
+                let until = StoreTime {
+                    unix_ms: now.unix_ms.saturating_add(ttl_ms.into()),
+                };
+                expires_at.set(Some(until));
+                pins.push(Pin {
+                    reader: reader.to_owned(),
+                    offset: at.offset,
+                    slot,
+                    expires_at: until,
+                });
+                pins.sort_by(|a, b| a.reader.cmp(&b.reader));
+                Ok(Some(ChainState {
+                    pins,
+                    ..reply.state().clone()
+                }))
+            })
+            .await?;
+        Ok(match (changed, expires_at.get()) {
+            (Change::Made(_), Some(until)) => PinOutcome::Pinned(until),
+            (Change::Unknown(why), _) => PinOutcome::Indeterminate(why),
+            (Change::None(reply) | Change::Made(reply), _) => PinOutcome::Trimmed(Cursor {
+                offset: reply.state().first_kept_offset,
+                slot: Some(reply.first_kept()),
+                absent_until: None,
+            }),
+        })
+    }
+
+    /// The slot that a cursor means. A slot that the caller gives is checked.
+    async fn slot_to_pin(&self, at: Cursor) -> Result<Located, Error> {
+        if let Some(slot) = at.slot
+            && let Some(link) = self.chain.link(self.store(), slot).await?.object
+        {
+            let start = link.header.base_offset;
+            let end = start.saturating_add(link.header.record_count.into());
+            if (start..=end).contains(&at.offset) {
+                return Ok(Located::Segment(at));
+            }
+        }
+        self.locate_offset(at.offset).await
+    }
+}
+
+impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
+    /// Deletes all slots below `first_kept` but the first. `below` is a listing of
+    /// them, if there is one already.
+    async fn delete_below(
+        &self,
+        first_kept: Slot,
+        below: Option<Page>,
+        report: &mut TrimReport,
+    ) -> Result<(), Error> {
+        if first_kept == Slot::FIRST {
+            return Ok(());
+        }
+        let prefix = self.chain.keys.slots_prefix();
+        let mut after = self.chain.keys.slot(first_kept);
+        let mut next_page = below;
+        for _ in 0..TRIM_PAGES_MAX {
+            let page = match next_page.take() {
+                Some(page) => page,
+                None => {
+                    self.store()
+                        .list(&prefix, Some(&after), PAGE_OBJECTS_MAX)
+                        .await?
+                }
+            };
+            let keys: Vec<String> = page
+                .objects
+                .iter()
+                .filter(|object| self.may_be_deleted(&object.key, first_kept))
+                .map(|object| object.key.clone())
+                .collect();
+            if !keys.is_empty() {
+                let deleted = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+                self.store().delete_many(keys).await?;
+                report.deleted = report.deleted.saturating_add(deleted);
+            }
+            report.more = page.more;
+            match page.objects.last() {
+                Some(last) if page.more => after.clone_from(&last.key),
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a listed key is that of a trimmed slot.
+    ///
+    /// The first slot stays, so that it can never be re-opened by a writer that saw
+    /// an empty log long ago and knows neither the log's grace nor its watermark.
+    fn may_be_deleted(&self, key: &str, first_kept: Slot) -> bool {
+        self.chain
+            .keys
+            .parse_slot(key)
+            .is_some_and(|slot| slot < first_kept && slot != Slot::FIRST)
+    }
+}
+
+/// The pins that have not expired. Without the store's time, none has.
+fn valid_pins(reply: &StateReply) -> Vec<Pin> {
+    let valid = |pin: &&Pin| reply.observed_at.is_none_or(|now| now < pin.expires_at);
+    reply.state().pins.iter().filter(valid).cloned().collect()
+}
+
+fn check_reader(reader: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let length = reader.len();
+    if length == 0 || length > PRODUCER_ID_BYTES_MAX || !reader.chars().all(allowed) {
+        return Err(Error::InvalidArgument(format!(
+            "a reader has 1 to {PRODUCER_ID_BYTES_MAX} bytes of A-Z a-z 0-9 . _ -, not {reader:?}"
+        )));
+    }
+    Ok(())
+}
