@@ -5,7 +5,7 @@ use ifmatch::log as core;
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::log::Cursor;
 use crate::bindings::exports::ifmatch::protocols::retention::{
-    Guest, Keep, Limit, Pin, PinOutcome, TrimReport,
+    Guest, Keep, Limit, PinOutcome, PinnedReader, TrimReport,
 };
 use crate::bindings::exports::ifmatch::protocols::types::Error;
 use crate::convert::to_error;
@@ -42,11 +42,11 @@ impl Guest for Component {
         run(async |instance| instance.logs.unpin(&name, &reader).await).map_err(to_error)
     }
 
-    fn pins(name: String) -> Result<Vec<Pin>, Error> {
+    fn pins(name: String) -> Result<Vec<PinnedReader>, Error> {
         let pins = run(async |instance| instance.logs.pins(&name).await).map_err(to_error)?;
         Ok(pins
             .into_iter()
-            .map(|pin| Pin {
+            .map(|pin| PinnedReader {
                 reader: pin.reader,
                 offset: pin.offset,
                 expires_at: pin.expires_at.unix_ms,
