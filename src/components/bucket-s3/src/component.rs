@@ -33,21 +33,28 @@ fn bucket() -> Instance {
     INSTANCE.with(Clone::clone)
 }
 
-fn too_many() -> types::Error {
-    types::Error::InvalidArgument("at most 64 reads or writes can be sent at once".to_owned())
+/// The bucket, for a batch of so many reads or writes.
+fn batch(size: usize) -> Instance {
+    if size > MAX_BATCH {
+        let text = "at most 64 reads or writes can be sent at once";
+        return Err(Error::InvalidArgument(text.to_owned()));
+    }
+    bucket()
+}
+
+/// The result of a batch of one.
+fn only<T>(mut results: Vec<Result<T, types::Error>>) -> Result<T, types::Error> {
+    results.pop().unwrap_or_else(|| Err(types::Error::Other("the batch has no result".to_owned())))
 }
 
 impl wit::Guest for Component {
     fn get(read: wit::Read) -> Result<wit::Reply, types::Error> {
-        let bucket = bucket()?;
-        let budget = bucket.budget();
-        Ok(run(bucket.get(&read.into(), &budget))?.into())
+        only(Self::get_many(vec![read]))
     }
 
     fn get_many(reads: Vec<wit::Read>) -> Vec<Result<wit::Reply, types::Error>> {
-        let bucket = match bucket() {
-            Ok(bucket) if reads.len() <= MAX_BATCH => bucket,
-            Ok(_) => return reads.iter().map(|_| Err(too_many())).collect(),
+        let bucket = match batch(reads.len()) {
+            Ok(bucket) => bucket,
             Err(error) => return reads.iter().map(|_| Err(error.clone().into())).collect(),
         };
         let budget = bucket.budget();
@@ -60,15 +67,12 @@ impl wit::Guest for Component {
     }
 
     fn put(write: wit::Write) -> Result<wit::PutOutcome, types::Error> {
-        let bucket = bucket()?;
-        let budget = bucket.budget();
-        Ok(run(bucket.put(write.into(), &budget))?.into())
+        only(Self::put_many(vec![write]))
     }
 
     fn put_many(writes: Vec<wit::Write>) -> Vec<Result<wit::PutOutcome, types::Error>> {
-        let bucket = match bucket() {
-            Ok(bucket) if writes.len() <= MAX_BATCH => bucket,
-            Ok(_) => return writes.iter().map(|_| Err(too_many())).collect(),
+        let bucket = match batch(writes.len()) {
+            Ok(bucket) => bucket,
             Err(error) => return writes.iter().map(|_| Err(error.clone().into())).collect(),
         };
         let budget = bucket.budget();

@@ -151,7 +151,7 @@ impl Http for WasiHttp {
             return Err(Failure::Lost(TIMED_OUT.to_owned()));
         }
         let incoming = self.incoming(&future)?;
-        Ok(self.receive(&incoming, reading, &deadline).await)
+        Ok(receive(&incoming, reading, &deadline).await)
     }
 
     fn wall_ms(&self) -> u64 {
@@ -248,68 +248,58 @@ impl WasiHttp {
             Some(Err(())) | None => Err(Failure::Lost("the host lost the reply".to_owned())),
         }
     }
+}
 
-    async fn receive(
-        &self,
-        incoming: &IncomingResponse,
-        reading: Reading<'_>,
-        deadline: &Rc<Pollable>,
-    ) -> Response {
-        let status = incoming.status();
-        let headers = {
-            let fields = incoming.headers();
-            Headers::collect(&|name| fields.get(&name.to_owned()))
-        };
-        let mut collector = Collector::new(status, &headers, reading);
-        let end = if collector.wanted() == 0 {
-            End::Cut
-        } else {
-            self.read_body(incoming, &mut collector, deadline).await
-        };
-        collector.finish(status, headers, end)
-    }
+async fn receive(
+    incoming: &IncomingResponse,
+    reading: Reading<'_>,
+    deadline: &Rc<Pollable>,
+) -> Response {
+    let status = incoming.status();
+    let headers = {
+        let fields = incoming.headers();
+        Headers::collect(&|name| fields.get(&name.to_owned()))
+    };
+    let mut collector = Collector::new(status, &headers, reading);
+    let end = if collector.wanted() == 0 {
+        End::Cut
+    } else {
+        read_body(incoming, &mut collector, deadline).await
+    };
+    collector.finish(status, headers, end)
+}
 
-    async fn read_body(
-        &self,
-        incoming: &IncomingResponse,
-        collector: &mut Collector<'_>,
-        deadline: &Rc<Pollable>,
-    ) -> End {
-        let broken = |why: &str| End::Broken(why.to_owned());
-        let Ok(body) = incoming.consume() else {
-            return broken("the host gives no body");
-        };
-        let Ok(stream) = body.stream() else {
-            return broken("the host gives no stream of the body");
-        };
-        let readable = Rc::new(stream.subscribe());
-        // Every turn takes bytes, of which there is a limit, or waits for one of
-        // two events of which one has a deadline.
-        loop {
-            let wanted = collector.wanted().min(CHUNK_BYTES);
-            if wanted == 0 {
-                // The collector knows how the body ended.
-                return End::Cut;
-            }
-            match stream.read(wanted) {
-                Ok(chunk) if chunk.is_empty() => {
-                    if ready(&[&readable, deadline]).await == 1 {
-                        return broken(TIMED_OUT);
-                    }
-                }
-                Ok(chunk) => collector.push(&chunk),
-                Err(StreamError::Closed) => return End::Complete,
-                Err(StreamError::LastOperationFailed(error)) => {
-                    return match http_types::http_error_code(&error) {
-                        Some(code) => match self.failure(&code) {
-                            Failure::Denied(why) | Failure::Unsent(why) | Failure::Lost(why) => {
-                                End::Broken(why)
-                            }
-                        },
-                        None => broken("the connection failed"),
-                    };
+
+async fn read_body(
+    incoming: &IncomingResponse,
+    collector: &mut Collector<'_>,
+    deadline: &Rc<Pollable>,
+) -> End {
+    let broken = |why: &str| End::Broken(why.to_owned());
+    let Ok(body) = incoming.consume() else {
+        return broken("the host gives no body");
+    };
+    let Ok(stream) = body.stream() else {
+        return broken("the host gives no stream of the body");
+    };
+    let readable = Rc::new(stream.subscribe());
+    // Every turn takes bytes, of which there is a limit, or waits for one of
+    // two events of which one has a deadline.
+    loop {
+        let wanted = collector.wanted().min(CHUNK_BYTES);
+        if wanted == 0 {
+            // The collector knows how the body ended.
+            return End::Cut;
+        }
+        match stream.read(wanted) {
+            Ok(chunk) if chunk.is_empty() => {
+                if ready(&[&readable, deadline]).await == 1 {
+                    return broken(TIMED_OUT);
                 }
             }
+            Ok(chunk) => collector.push(&chunk),
+            Err(StreamError::Closed) => return End::Complete,
+            Err(StreamError::LastOperationFailed(_)) => return broken("the connection failed"),
         }
     }
 }

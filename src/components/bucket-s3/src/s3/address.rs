@@ -1,7 +1,7 @@
 //! Where a bucket is: the endpoint, and whether the bucket's name stands in the
 //! path or in the host.
 
-use super::encoding::encode_path;
+use super::encoding::{decimal, encode_path};
 
 /// Longest endpoint, in bytes.
 pub const MAX_ENDPOINT_BYTES: usize = 512;
@@ -166,7 +166,7 @@ impl Address {
         let mut authority = endpoint.host.clone();
         if let Some(port) = endpoint.port {
             authority.push(':');
-            authority.push_str(&port.to_string());
+            authority.push_str(&decimal(port.into()));
         }
         let mut root = endpoint.path.clone();
         match addressing {

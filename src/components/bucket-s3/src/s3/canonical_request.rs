@@ -4,7 +4,7 @@
 
 use super::encoding::encode_query;
 
-/// The parameters of a query, in the order in which they were added.
+/// The parameters of a query, encoded and sorted by name and then value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
@@ -17,17 +17,16 @@ impl Query {
 
     /// Adds a parameter; neither part is encoded yet.
     pub fn push(&mut self, name: &str, value: &str) {
-        self.0.push((encode_query(name), encode_query(value)));
+        let pair = (encode_query(name), encode_query(value));
+        let at = self.0.partition_point(|existing| *existing <= pair);
+        self.0.insert(at, pair);
     }
 
-    /// The canonical form: encoded, sorted by encoded name and then value. It is
-    /// also what is sent.
+    /// The canonical form, which is also what is sent.
     #[must_use]
     pub fn canonical(&self) -> String {
-        let mut pairs: Vec<_> = self.0.iter().collect();
-        pairs.sort();
         let mut text = String::new();
-        for (name, value) in pairs {
+        for (name, value) in &self.0 {
             if !text.is_empty() {
                 text.push('&');
             }

@@ -4,6 +4,7 @@
 
 use super::address::{Address, Addressing, Endpoint, Scheme, is_bucket};
 use super::credentials::{Credentials, MAX_KEY_BYTES, MAX_TOKEN_BYTES, Secret};
+use super::encoding::decimal;
 use super::port::{Error, is_key};
 
 /// Longest prefix, in bytes. With the longest key this stays below the 1024
@@ -266,7 +267,7 @@ impl<'a> Source<'a> {
             .filter(|value| (number.least..=number.most).contains(value))
             .and_then(|value| T::try_from(value).ok())
             .ok_or_else(|| {
-                let (least, most) = (number.least.to_string(), number.most.to_string());
+                let (least, most) = (decimal(number.least), decimal(number.most));
                 wrong(number.name, &["must be a number from ", &least, " to ", &most].concat())
             })
     }

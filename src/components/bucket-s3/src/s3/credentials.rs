@@ -51,6 +51,9 @@ impl Credentials {
         [Some(&self.access_key_id), Some(&self.secret_access_key), self.session_token.as_ref()]
             .into_iter()
             .flatten()
-            .any(|secret| text.contains(secret.expose()))
+            .any(|secret| {
+                let secret = secret.expose().as_bytes();
+                text.as_bytes().windows(secret.len().max(1)).any(|part| part == secret)
+            })
     }
 }

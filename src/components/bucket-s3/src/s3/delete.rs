@@ -102,7 +102,7 @@ fn first_failure(document: &[u8]) -> Result<Option<KeyFailure>, Malformed> {
     walk(document, &mut |path, text| {
         match path {
             ["DeleteResult", "Error", "Key"] => current.key = text.to_owned(),
-            ["DeleteResult", "Error", "Code"] => current.code = text.trim().to_owned(),
+            ["DeleteResult", "Error", "Code"] => current.code = text.trim_ascii().to_owned(),
             ["DeleteResult", "Error"] => {
                 let ended = core::mem::take(&mut current);
                 // Absent is what was asked for.

@@ -34,6 +34,20 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     digits.next().is_none().then_some(bytes)
 }
 
+/// Decimal digits of `value`.
+#[must_use]
+pub fn decimal(value: u64) -> String {
+    let mut digits = Vec::new();
+    let mut rest = value;
+    loop {
+        digits.push(digit(HEX_LOWER, (rest % 10).to_le_bytes()[0]));
+        rest /= 10;
+        if rest == 0 {
+            return digits.into_iter().rev().collect();
+        }
+    }
+}
+
 /// Base64 of `bytes`, with padding.
 #[must_use]
 pub fn base64(bytes: &[u8]) -> String {
@@ -114,6 +128,13 @@ mod tests {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
         assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn decimal_digits() {
+        for value in [0, 7, 10, 1024, u64::MAX] {
+            assert_eq!(decimal(value), value.to_string());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! for a request that changes nothing or was certainly not applied.
 
 use super::config::Config;
+use super::encoding::decimal as digits;
 use super::port::{Error, visible};
 use super::response::{Headers, Response, decimal};
 use super::time::iso_8601_ms;
@@ -39,7 +40,7 @@ impl ErrorDocument {
             match path {
                 ["Error", "Code"] if is_code(text) => document.code = text.to_owned(),
                 ["Error", "Message"] => {
-                    document.message = visible(text.trim().trim_end_matches('.'), MAX_MESSAGE_CHARS);
+                    document.message = visible(text.trim_ascii().trim_end_matches('.'), MAX_MESSAGE_CHARS);
                 }
                 ["Error", "Region"] if is_region(text) => document.region = text.to_owned(),
                 ["Error", "ServerTime"] => document.server_time_ms = iso_8601_ms(text),
@@ -61,7 +62,7 @@ impl ErrorDocument {
     }
 
     fn quote(&self, status: u16, config: &Config) -> String {
-        let mut text = ["HTTP ", &status.to_string()].concat();
+        let mut text = ["HTTP ", &digits(status.into())].concat();
         for part in [&self.code, &self.message] {
             if !part.is_empty() && !config.credentials.appear_in(part) {
                 text.push_str(": ");

@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::canonical_request::Query;
 use super::config::{Config, EtagForm};
+use super::encoding::decimal;
 use super::error_document::{ErrorDocument, refusal};
 use super::port::{Error, Found, Key, Metadata, Reply, Span, Version};
 use super::request::{Method, Request};
@@ -45,7 +46,7 @@ impl GetObject {
         let path = address.object_path(&[prefix, self.key.as_str()].concat());
         let mut request = Request::new(Method::Get, path, Query::new(), None);
         if let Span::First(bytes) = self.span {
-            let last = bytes.saturating_sub(1).to_string();
+            let last = decimal(bytes.saturating_sub(1).into());
             request = request.header("range", ["bytes=0-", &last].concat());
         }
         match &self.unless {

@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::canonical_request::Query;
 use super::config::Config;
-use super::encoding::decode_url;
+use super::encoding::{decimal as digits, decode_url};
 use super::error_document::{ErrorDocument, refusal};
 use super::port::{Error, Key, Metadata, is_key};
 use super::request::{Method, Request};
@@ -77,7 +77,7 @@ impl ListObjects {
         let mut query = Query::new();
         query.push("list-type", "2");
         query.push("encoding-type", "url");
-        query.push("max-keys", &self.max_keys.to_string());
+        query.push("max-keys", &digits(self.max_keys.into()));
         query.push("prefix", &self.prefix);
         match (&self.continuation, &self.start_after) {
             (Some(token), _) => query.push("continuation-token", token),
@@ -148,15 +148,15 @@ fn parse(document: &[u8]) -> Result<(Vec<Entry>, Option<String>), Malformed> {
     walk(document, &mut |path, text| {
         match path {
             ["ListBucketResult", "Contents", "Key"] => entry.key = text.to_owned(),
-            ["ListBucketResult", "Contents", "ETag"] => entry.etag = text.trim().to_owned(),
-            ["ListBucketResult", "Contents", "Size"] => entry.size = decimal(text.trim()),
+            ["ListBucketResult", "Contents", "ETag"] => entry.etag = text.trim_ascii().to_owned(),
+            ["ListBucketResult", "Contents", "Size"] => entry.size = decimal(text.trim_ascii()),
             ["ListBucketResult", "Contents", "LastModified"] => {
-                entry.modified_at = iso_8601_ms(text.trim());
+                entry.modified_at = iso_8601_ms(text.trim_ascii());
             }
             ["ListBucketResult", "Contents"] => entries.push(core::mem::take(&mut entry)),
-            ["ListBucketResult", "EncodingType"] => is_encoded = text.trim() == "url",
+            ["ListBucketResult", "EncodingType"] => is_encoded = text.trim_ascii() == "url",
             ["ListBucketResult", "IsTruncated"] => {
-                is_truncated = match text.trim() {
+                is_truncated = match text.trim_ascii() {
                     "true" => Some(true),
                     "false" => Some(false),
                     _ => return Err(Malformed("IsTruncated is neither true nor false")),

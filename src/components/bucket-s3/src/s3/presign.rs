@@ -3,7 +3,7 @@
 
 use super::canonical_request::{CanonicalRequest, Query, SignedHeaders};
 use super::config::Config;
-use super::encoding::{base64, unhex};
+use super::encoding::{base64, decimal, unhex};
 use super::port::{Error, Key, Presigned};
 use super::request::Method;
 use super::signature::{ALGORITHM, Signer, UNSIGNED_PAYLOAD};
@@ -75,7 +75,7 @@ impl Presign {
         query.push("X-Amz-Algorithm", ALGORITHM);
         query.push("X-Amz-Credential", &credential);
         query.push("X-Amz-Date", at.as_str());
-        query.push("X-Amz-Expires", &self.expires_in_s.to_string());
+        query.push("X-Amz-Expires", &decimal(self.expires_in_s.into()));
         query.push("X-Amz-SignedHeaders", &headers.names());
         if let Some(token) = &config.credentials.session_token {
             query.push("X-Amz-Security-Token", token.expose());

@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::canonical_request::Query;
 use super::config::{Config, EtagForm};
+use super::encoding::decimal;
 use super::error_document::{ErrorDocument, is_throttled, refusal};
 use super::get::condition;
 use super::port::{Error, Key, Precondition, PutOutcome, Version};
@@ -105,7 +106,7 @@ fn written(response: &Response, document: &ErrorDocument) -> PutOutcome {
 }
 
 fn answered(response: &Response, document: &ErrorDocument) -> String {
-    let status = response.status.to_string();
+    let status = decimal(response.status.into());
     let colon = if document.is_present() { ": " } else { "" };
     ["the store answered HTTP ", &status, colon, &document.code].concat()
 }

@@ -2,6 +2,7 @@
 
 use super::canonical_request::{CanonicalRequest, Query, SignedHeaders};
 use super::config::Config;
+use super::encoding::decimal;
 use super::signature::{ALGORITHM, Signer, sha256_hex};
 use super::time::AmzDate;
 
@@ -124,7 +125,7 @@ impl<'a> Request<'a> {
         sent.push(own("accept-encoding", "identity"));
         if let Some(body) = self.body {
             // Without it a host would send the body in chunks, which S3 refuses.
-            sent.push(own("content-length", &body.len().to_string()));
+            sent.push(own("content-length", &decimal(u64::try_from(body.len()).unwrap_or(u64::MAX))));
         }
         let mut target = self.path.clone();
         if !query.is_empty() {

@@ -104,7 +104,7 @@ fn single(values: &[Vec<u8>]) -> Option<String> {
         && first.iter().all(|byte| matches!(byte, 0x20..=0x7e))
         && others.iter().all(|other| other == first);
     let text = plain.then(|| core::str::from_utf8(first).ok())??;
-    Some(text.trim().to_owned())
+    Some(text.trim_ascii().to_owned())
 }
 
 /// A number of digits only: no sign, no blank.

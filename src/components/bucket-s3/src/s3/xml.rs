@@ -91,7 +91,7 @@ fn leave(
 fn append(open: &mut [Open], text: &str) -> Result<(), Malformed> {
     // White space around the root belongs to no element.
     let Some(element) = open.last_mut() else {
-        return if text.trim().is_empty() { Ok(()) } else { Err(Malformed("it has text outside its root")) };
+        return if text.trim_ascii().is_empty() { Ok(()) } else { Err(Malformed("it has text outside its root")) };
     };
     if element.text.len().saturating_add(text.len()) > MAX_TEXT_BYTES {
         return Err(Malformed("it has too long a text"));
