@@ -37,3 +37,77 @@ fn register(graph: &mut CompositionGraph, part: &Part<'_>) -> Result<PackageId> 
         .register_package(package)
         .with_context(|| format!("cannot register {}", part.name))
 }
+
+#[cfg(test)]
+mod tests {
+    //! Components whose interfaces are empty are enough to tell what is wired to
+    //! what.
+
+    use super::*;
+    use crate::interface::Interface;
+    use wasm_encoder::{
+        Component, ComponentExportKind, ComponentExportSection, ComponentImportSection,
+        ComponentInstanceSection, ComponentTypeRef, ComponentTypeSection, InstanceType,
+    };
+
+    fn component(imports: &[&str], export: &str) -> Vec<u8> {
+        let mut component = Component::new();
+        let mut types = ComponentTypeSection::new();
+        types.instance(&InstanceType::new());
+        component.section(&types);
+        let mut section = ComponentImportSection::new();
+        for import in imports {
+            section.import(*import, ComponentTypeRef::Instance(0));
+        }
+        component.section(&section);
+        let mut instances = ComponentInstanceSection::new();
+        let nothing: [(&str, ComponentExportKind, u32); 0] = [];
+        instances.export_items(nothing);
+        component.section(&instances);
+        let mut exports = ComponentExportSection::new();
+        let instance = u32::try_from(imports.len()).unwrap();
+        exports.export(export, ComponentExportKind::Instance, instance, None);
+        component.section(&exports);
+        component.finish()
+    }
+
+    fn part<'a>(name: &'a str, bytes: &'a [u8]) -> Part<'a> {
+        Part { name, bytes }
+    }
+
+    #[test]
+    fn plugs_satisfy_imports_and_what_is_left_stays() {
+        let plug = component(&["host:x/net@0.2.0"], "a:port/port@0.1.0");
+        let socket = component(
+            &["a:port/port@0.1.0", "host:x/clock@0.2.0"],
+            "a:api/api@0.1.0",
+        );
+        let composed = compose(&part("socket", &socket), &[part("plug", &plug)]).unwrap();
+        let interface = Interface::read(&composed).unwrap();
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+        let expected = Interface {
+            imports: names(&["host:x/clock@0.2.0", "host:x/net@0.2.0"]),
+            exports: names(&["a:api/api@0.1.0"]),
+        };
+        assert_eq!(interface, expected);
+    }
+
+    #[test]
+    fn a_plug_that_fits_nowhere_is_an_error() {
+        let plug = component(&[], "a:other/port@0.1.0");
+        let socket = component(&["a:port/port@0.1.0"], "a:api/api@0.1.0");
+        assert!(compose(&part("socket", &socket), &[part("plug", &plug)]).is_err());
+    }
+
+    #[test]
+    fn a_module_is_no_part() {
+        let socket = component(&[], "a:api/api@0.1.0");
+        assert!(
+            compose(
+                &part("socket", &socket),
+                &[part("module", b"\0asm\x01\0\0\0")]
+            )
+            .is_err()
+        );
+    }
+}

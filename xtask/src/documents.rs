@@ -139,7 +139,6 @@ fn commands(text: &str) -> Vec<(usize, String)> {
 }
 
 fn check_command(command: &str, root: &Path) -> Result<()> {
-    // Only the first of several joined commands is looked at closely.
     let command = command.split(" # ").next().unwrap_or(command);
     for part in command.split(" && ").flat_map(|part| part.split(" | ")) {
         let mut words = part.split_whitespace().skip_while(|word| {

@@ -147,16 +147,18 @@ mod tests {
 
     #[test]
     fn only_the_outermost_component_counts() {
-        use wasm_encoder::{Component, ComponentSection, NestedComponentSection};
+        use wasm_encoder::{
+            Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection,
+            InstanceType, NestedComponentSection,
+        };
         let mut outer = Component::new();
         let mut inner = Component::new();
-        let mut types = wasm_encoder::ComponentTypeSection::new();
-        types.instance(&wasm_encoder::InstanceType::new());
+        let mut types = ComponentTypeSection::new();
+        types.instance(&InstanceType::new());
         inner.section(&types);
-        let mut imports = wasm_encoder::ComponentImportSection::new();
-        imports.import("a:b/c", wasm_encoder::ComponentTypeRef::Instance(0));
+        let mut imports = ComponentImportSection::new();
+        imports.import("a:b/c", ComponentTypeRef::Instance(0));
         inner.section(&imports);
-        assert_eq!(imports.id(), 10);
         outer.section(&NestedComponentSection(&inner));
         assert_eq!(Interface::read(&inner.finish()).unwrap().imports.len(), 1);
         assert_eq!(
