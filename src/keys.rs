@@ -174,6 +174,12 @@ impl ChainKeys {
     }
 }
 
+/// The key of the lease called `name`: `lease/<name>/_lease`.
+#[must_use]
+pub fn lease_key(name: &Name) -> String {
+    format!("lease/{name}/_lease")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod env;
 pub mod error;
 pub mod keys;
+pub mod lease;
 pub mod log;
 pub mod receipt;
 pub mod slots;

@@ -1,0 +1,190 @@
+//! What an instance remembers about leases, and what follows from it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::Seen;
+use super::object::{Lease, State};
+use crate::bucket::{StoreTime, Version};
+use crate::keys::Name;
+use crate::token::Epoch;
+
+/// An instance remembers this many leases.
+pub const LEASES_MAX: usize = 256;
+
+/// An instance knows this many of its own last writes to one lease again.
+const OWN_NONCES_MAX: usize = 8;
+
+/// One version of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct View {
+    /// The version of the object.
+    pub(super) version: Version,
+    /// Its content.
+    pub(super) lease: Lease,
+    /// When the store accepted it, if it tells, and not before that.
+    pub(super) modified_at: Option<StoreTime>,
+    /// When this instance had read or written it, on its own clock.
+    pub(super) known_since_ms: u64,
+}
+
+impl View {
+    /// How long anybody but the holder or the successor has to wait, given the
+    /// store's clock in the last reply that showed this version.
+    ///
+    /// The store's times decide wherever it tells them: they hold for a contender
+    /// that has just started, and its own clock has no part in it. `known_since_ms`
+    /// was taken after the version existed, so without them the contender's own
+    /// clock is as safe, and slower.
+    pub(super) fn free_in_ms(&self, observed_at: Option<StoreTime>, now_ms: u64) -> u64 {
+        if self.lease.state == State::Released {
+            return 0;
+        }
+        let (bounds, duration_ms) = (self.lease.bounds, self.lease.duration_ms);
+        match (self.modified_at, observed_at) {
+            (Some(modified_at), Some(observed_at)) => bounds
+                .expired_by_store_ms(duration_ms)
+                .saturating_sub(observed_at.since_ms(modified_at)),
+            _ => bounds
+                .expired_by_own_clock_ms(duration_ms)
+                .saturating_sub(now_ms.saturating_sub(self.known_since_ms)),
+        }
+    }
+
+    /// When others may take the lease, by the store's clock.
+    pub(super) fn expires_at(&self) -> Option<StoreTime> {
+        let age_ms = match self.lease.state {
+            State::Released => 0,
+            _ => self
+                .lease
+                .bounds
+                .expired_by_store_ms(self.lease.duration_ms),
+        };
+        self.modified_at.map(|modified_at| StoreTime {
+            unix_ms: modified_at.unix_ms.saturating_add(age_ms),
+        })
+    }
+
+    /// Whether `holder` may take the lease now.
+    pub(super) fn is_free_for(
+        &self,
+        holder: &str,
+        observed_at: Option<StoreTime>,
+        now_ms: u64,
+    ) -> bool {
+        let named = match &self.lease.state {
+            State::Held => self.lease.holder == holder,
+            State::Released => true,
+            State::Handover(to) => to == holder,
+        };
+        named || self.free_in_ms(observed_at, now_ms) == 0
+    }
+}
+
+/// How long a grant of this instance can be relied on.
+#[derive(Clone, Copy, Debug)]
+struct Reliance {
+    token: Epoch,
+    until_ms: u64,
+}
+
+/// What is known about one lease.
+#[derive(Debug, Default)]
+struct Entry {
+    used: u64,
+    view: Option<View>,
+    /// The store's clock in the last reply about it.
+    observed_at: Option<StoreTime>,
+    /// The highest token ever seen here, even if the object is gone.
+    highest: u64,
+    own_nonces: VecDeque<u128>,
+    reliance: Option<Reliance>,
+}
+
+/// The leases that were used last.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    entries: BTreeMap<Name, Entry>,
+    clock: u64,
+}
+
+impl Memory {
+    fn entry(&mut self, name: &Name) -> &mut Entry {
+        self.clock += 1;
+        if self.entries.len() >= LEASES_MAX && !self.entries.contains_key(name) {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.entries.remove(&oldest);
+            }
+        }
+        let entry = self.entries.entry(name.clone()).or_default();
+        entry.used = self.clock;
+        entry
+    }
+
+    /// What was last seen of a lease that existed.
+    pub(super) fn seen(&self, name: &Name) -> Option<Seen> {
+        let entry = self.entries.get(name)?;
+        entry.view.as_ref()?;
+        Some(Seen {
+            view: entry.view.clone(),
+            observed_at: entry.observed_at,
+        })
+    }
+
+    /// The highest token that was ever seen, or 0.
+    pub(super) fn highest(&self, name: &Name) -> u64 {
+        self.entries.get(name).map_or(0, |entry| entry.highest)
+    }
+
+    /// Takes in what a reply showed.
+    pub(super) fn learn(&mut self, name: &Name, seen: &Seen) {
+        let entry = self.entry(name);
+        entry.view = seen.view.clone();
+        entry.observed_at = seen.observed_at;
+        let token = match &seen.view {
+            Some(view) => view.lease.token,
+            None => Epoch::SHARED,
+        };
+        entry.highest = entry.highest.max(token.0);
+        // Once another token is granted, or the object is deleted, nothing rests on
+        // an earlier grant any more.
+        entry.reliance = entry.reliance.filter(|known| known.token == token);
+    }
+
+    /// Takes in that this instance is about to write this nonce.
+    pub(super) fn will_write(&mut self, name: &Name, nonce: u128) {
+        let nonces = &mut self.entry(name).own_nonces;
+        if nonces.len() >= OWN_NONCES_MAX {
+            nonces.pop_front();
+        }
+        nonces.push_back(nonce);
+    }
+
+    /// Whether this instance wrote, or tried to write, this nonce.
+    pub(super) fn is_own(&self, name: &Name, nonce: u128) -> bool {
+        self.entries
+            .get(name)
+            .is_some_and(|entry| entry.own_nonces.contains(&nonce))
+    }
+
+    /// From now on, this token can be relied on until then.
+    pub(super) fn rely(&mut self, name: &Name, token: Epoch, until_ms: u64) {
+        self.entry(name).reliance = Some(Reliance { token, until_ms });
+    }
+
+    /// No grant on this lease is relied on any more.
+    pub(super) fn stop_relying(&mut self, name: &Name) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.reliance = None;
+        }
+    }
+
+    /// Until when this token can be relied on.
+    pub(super) fn reliable_until_ms(&self, name: &Name, token: Epoch) -> u64 {
+        self.entries
+            .get(name)
+            .and_then(|entry| entry.reliance)
+            .filter(|known| known.token == token)
+            .map_or(0, |known| known.until_ms)
+    }
+}
