@@ -75,10 +75,9 @@ impl wit::Guest for Component {
             Ok(bucket) => bucket,
             Err(error) => return writes.iter().map(|_| Err(error.clone().into())).collect(),
         };
-        let budget = bucket.budget();
-        let (bucket, budget) = (&bucket, &budget);
+        let bucket = &bucket;
         let tasks = writes.into_iter().map(|write| async move {
-            let outcome = bucket.put(write.into(), budget).await;
+            let outcome = bucket.put(write.into()).await;
             outcome.map(Into::into).map_err(Into::into)
         });
         run_all(tasks, bucket.config().limits.in_flight)

@@ -99,7 +99,7 @@ impl WasiHttp {
             ErrorCode::ConnectionTerminated => lost("the connection was closed"),
             ErrorCode::ConnectionReadTimeout
             | ErrorCode::ConnectionWriteTimeout
-            | ErrorCode::HttpResponseTimeout => lost("the connection timed out"),
+            | ErrorCode::HttpResponseTimeout => lost(TIMED_OUT),
             ErrorCode::HttpResponseIncomplete => lost("the response is incomplete"),
             ErrorCode::InternalError(Some(text)) => lost(&visible(text, 200)),
             _ => lost("HTTP failed"),

@@ -1,6 +1,6 @@
 //! What the bucket sends, how often, and what it does without an answer.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "a test")]
 
 mod script;
 
@@ -32,7 +32,7 @@ fn create(bucket: &Bucket<Script>) -> Result<PutOutcome, Error> {
 
 fn put(bucket: &Bucket<Script>, precondition: Precondition<String>) -> Result<PutOutcome, Error> {
     let write = Write { key: "log/1".to_owned(), body: b"hello".to_vec(), precondition };
-    run(bucket.put(write, &bucket.budget()))
+    run(bucket.put(write))
 }
 
 fn read(span: Span, unless: Option<&str>) -> Read {
@@ -185,6 +185,20 @@ fn a_range_above_the_limit_is_too_large_only_if_the_object_is() {
 }
 
 #[test]
+fn a_reply_that_a_cache_kept_is_refused() {
+    let aged = |age: &str| EMPTY_LIST.replace("\n\n", &format!("\nAge: {age}\n\n"));
+    let absent = |age: &str| ABSENT.replace("\n\n", &format!("\nAge: {age}\n\n"));
+    for (age, is_fresh) in [("0", true), ("1", false), ("x", false)] {
+        let bucket = scripted(&[&aged(age), &absent(age)], STORE_MS);
+        assert_eq!(run(bucket.list("a", None, 1)).is_ok(), is_fresh, "{age}");
+        let outcome = run(bucket.get(&read(Span::All, None), &bucket.budget()));
+        assert_eq!(outcome.is_ok(), is_fresh, "{age}");
+        let sent = bucket.http().sent.borrow();
+        assert!(sent.iter().all(|request| request.header("cache-control") == Some("no-cache")));
+    }
+}
+
+#[test]
 fn the_replies_of_one_call_share_their_bytes() {
     let object = "HTTP/1.1 200 OK\nETag: \"v\"\nContent-Length: 600\n\n".to_owned() + &"x".repeat(600);
     let settings = [("IFMATCH_MAX_BATCH_BYTES", "1025")];
@@ -242,7 +256,7 @@ fn wrong_arguments_send_nothing() {
     assert!(is_invalid(run(bucket.delete_many(&["a".to_owned(), "b ".to_owned()])).unwrap_err()));
     assert!(is_invalid(run(bucket.delete_many(&vec!["a".to_owned(); 1001])).unwrap_err()));
     let large = Write { key: "a".to_owned(), body: vec![0; 1025], precondition: Precondition::Absent };
-    assert_eq!(run(bucket.put(large, &budget)), Err(Error::TooLarge(1024)));
+    assert_eq!(run(bucket.put(large)), Err(Error::TooLarge(1024)));
     for (key, digest, expires) in [("a/", "00", 1), ("a", "00", 1), ("a", &*"0".repeat(64), 0), ("a", &*"0".repeat(64), 604_801)] {
         assert!(is_invalid(bucket.presign_put(key, digest, expires).unwrap_err()));
     }

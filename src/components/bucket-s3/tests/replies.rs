@@ -7,7 +7,7 @@
 //! contain.
 //! `end: broken` means that the connection broke within the body.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "a test")]
 
 mod script;
 
@@ -66,7 +66,7 @@ impl Fixture {
                         _ => Precondition::Matches("deadbeef".to_owned()),
                     },
                 };
-                run(bucket.put(write, &budget)).map(put_text)
+                run(bucket.put(write)).map(put_text)
             }
             ["get", "all", ..] | ["get", "first", ..] => {
                 let span = match words[1] {

@@ -38,13 +38,11 @@ impl Vector {
     }
 
     fn unix_ms(&self) -> u64 {
-        let text = self.get("time");
-        let (date, time) = (&text[..8], &text[9..15]);
-        let iso = [
-            &date[..4], "-", &date[4..6], "-", &date[6..], "T", &time[..2], ":", &time[2..4], ":",
-            &time[4..], "Z",
-        ];
-        iso_8601_ms(&iso.concat()).unwrap()
+        let mut iso = self.get("time").to_owned();
+        for (at, mark) in [(13, ':'), (11, ':'), (6, '-'), (4, '-')] {
+            iso.insert(at, mark);
+        }
+        iso_8601_ms(&iso).unwrap()
     }
 
     fn signature(&self, changed: Option<&str>) -> String {

@@ -144,7 +144,7 @@ impl<H: Http> Bucket<H> {
     ///
     /// # Errors
     /// The errors of the port; nothing was written then.
-    pub async fn put(&self, write: Write, budget: &Budget) -> Result<PutOutcome, Error> {
+    pub async fn put(&self, write: Write) -> Result<PutOutcome, Error> {
         let size = u64::try_from(write.body.len()).unwrap_or(u64::MAX);
         if size > self.config.limits.object_bytes {
             return Err(Error::TooLarge(self.config.limits.object_bytes));
@@ -160,7 +160,7 @@ impl<H: Http> Bucket<H> {
         let request = put.request(&self.config.address, &self.config.prefix, self.config.etag);
         let mut waits_ms = CONFLICT_WAITS_MS.into_iter();
         loop {
-            let result = self.send(&request, PutObject::reading(budget)).await;
+            let result = self.send(&request, PutObject::reading()).await;
             match put.step(result, &self.config)? {
                 put::Step::Done(outcome) => return Ok(outcome),
                 put::Step::Conflict => match waits_ms.next() {
@@ -200,9 +200,8 @@ impl<H: Http> Bucket<H> {
         };
         let mut last_key = list.start_after.clone();
         for _ in 0..MAX_LIST_REQUESTS {
-            let budget = self.budget();
             let response = self
-                .send(&list.request(&self.config.address), ListObjects::reading(&budget))
+                .send(&list.request(&self.config.address), ListObjects::reading())
                 .await
                 .map_err(Failure::into_error)?;
             let part = list.part(&response, &self.config)?;
@@ -258,9 +257,8 @@ impl<H: Http> Bucket<H> {
         }
         let body = delete::body(&keys, &self.config.prefix);
         let request = delete::request(&self.config.address, &body);
-        let budget = self.budget();
         let response = self
-            .send(&request, delete::reading(&budget))
+            .send(&request, delete::reading())
             .await
             .map_err(Failure::into_error)?;
         delete::outcome(&response, &self.config)

@@ -9,7 +9,7 @@ use super::encoding::base64;
 use super::error_document::{ErrorDocument, refusal, wait_ms};
 use super::port::{Error, Key, visible};
 use super::request::{Method, Request};
-use super::response::{Beyond, Budget, End, Reading, Response};
+use super::response::{Beyond, End, Reading, Response};
 use super::xml::{Malformed, walk};
 
 /// Most bytes of a reply: an error for each of 1000 keys.
@@ -49,8 +49,8 @@ pub fn request<'a>(address: &Address, body: &'a [u8]) -> Request<'a> {
 
 /// How much of the reply's body to take.
 #[must_use]
-pub fn reading(budget: &Budget) -> Reading<'_> {
-    Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Refuse, budget }
+pub fn reading() -> Reading<'static> {
+    Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Refuse, budget: None }
 }
 
 /// What a reply means.

@@ -61,8 +61,8 @@ impl GetObject {
     pub fn reading<'a>(&self, config: &Config, budget: &'a Budget) -> Reading<'a> {
         let whole = config.limits.object_bytes;
         match self.span {
-            Span::All => Reading { limit: whole, beyond: Beyond::Refuse, budget },
-            Span::First(bytes) => Reading { limit: whole.min(bytes.into()), beyond: Beyond::Cut, budget },
+            Span::All => Reading { limit: whole, beyond: Beyond::Refuse, budget: Some(budget) },
+            Span::First(bytes) => Reading { limit: whole.min(bytes.into()), beyond: Beyond::Cut, budget: Some(budget) },
         }
     }
 
@@ -71,6 +71,9 @@ impl GetObject {
     /// # Errors
     /// The errors of the port.
     pub fn step(&self, response: Response, config: &Config) -> Result<Step, Error> {
+        if response.headers.is_cached() {
+            return Err(cached());
+        }
         let observed_at = response.headers.observed_at();
         let done = |found| Ok(Step::Done(Reply { found, observed_at }));
         match response.status {
@@ -108,6 +111,12 @@ impl GetObject {
         let metadata = Metadata { key: self.key.clone(), version, size, modified_at };
         Ok(Found::Object { metadata, body: response.body })
     }
+}
+
+/// The error for a reply that is not the store's own.
+#[must_use]
+pub fn cached() -> Error {
+    Error::Unsupported("a cache before the store answers with old replies (Age)".to_owned())
 }
 
 /// The size of the whole object, once it is clear that all bytes asked for came.

@@ -5,9 +5,10 @@ use super::canonical_request::Query;
 use super::config::Config;
 use super::encoding::{decimal as digits, decode_url};
 use super::error_document::{ErrorDocument, refusal};
+use super::get::cached;
 use super::port::{Error, Key, Metadata, is_key};
 use super::request::{Method, Request};
-use super::response::{Beyond, Budget, End, Reading, Response, decimal, version};
+use super::response::{Beyond, End, Reading, Response, decimal, version};
 use super::time::iso_8601_ms;
 use super::xml::{Malformed, walk};
 
@@ -89,8 +90,8 @@ impl ListObjects {
 
     /// How much of the reply's body to take.
     #[must_use]
-    pub fn reading(budget: &Budget) -> Reading<'_> {
-        Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Refuse, budget }
+    pub fn reading() -> Reading<'static> {
+        Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Refuse, budget: None }
     }
 
     /// What a reply means. Entries beyond `max_keys` are dropped, which the
@@ -99,6 +100,9 @@ impl ListObjects {
     /// # Errors
     /// The errors of the port.
     pub fn part(&self, response: &Response, config: &Config) -> Result<Part, Error> {
+        if response.headers.is_cached() {
+            return Err(cached());
+        }
         if response.status != 200 {
             return Err(refusal(response, &ErrorDocument::parse(&response.body), config));
         }

@@ -8,7 +8,7 @@ use super::error_document::{ErrorDocument, is_throttled, refusal};
 use super::get::condition;
 use super::port::{Error, Key, Precondition, PutOutcome, Version};
 use super::request::{Method, Request};
-use super::response::{Beyond, Budget, Failure, Reading, Response};
+use super::response::{Beyond, Failure, Reading, Response};
 
 /// Most bytes of the body of a successful reply, which is empty.
 const MAX_REPLY_BYTES: u64 = 64 << 10;
@@ -49,8 +49,8 @@ impl PutObject {
 
     /// How much of the reply's body to take.
     #[must_use]
-    pub fn reading(budget: &Budget) -> Reading<'_> {
-        Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Cut, budget }
+    pub fn reading() -> Reading<'static> {
+        Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Cut, budget: None }
     }
 
     /// What a reply, or its absence, means.

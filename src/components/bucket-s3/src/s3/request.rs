@@ -121,8 +121,13 @@ impl<'a> Request<'a> {
             .map(|(name, value)| own(name, value))
             .collect();
         sent.push(("authorization".to_owned(), authorization));
-        // Not signed: proxies rewrite these two.
+        // Not signed: proxies rewrite these.
         sent.push(own("accept-encoding", "identity"));
+        if self.method == Method::Get {
+            // Some hosts send requests through a cache, such as that of a browser,
+            // which may guess how long a reply stays fresh.
+            sent.push(own("cache-control", "no-cache"));
+        }
         if let Some(body) = self.body {
             // Without it a host would send the body in chunks, which S3 refuses.
             sent.push(own("content-length", &decimal(u64::try_from(body.len()).unwrap_or(u64::MAX))));

@@ -50,6 +50,8 @@ pub struct Headers {
     pub content_range: Option<String>,
     /// `Retry-After`
     pub retry_after: Option<String>,
+    /// `Age`
+    pub age: Option<String>,
     /// `x-amz-bucket-region`
     pub bucket_region: Option<String>,
 }
@@ -67,6 +69,7 @@ impl Headers {
             content_length: take("content-length"),
             content_range: take("content-range"),
             retry_after: take("retry-after"),
+            age: take("age"),
             bucket_region: take("x-amz-bucket-region"),
         }
     }
@@ -81,6 +84,13 @@ impl Headers {
     #[must_use]
     pub fn observed_at(&self) -> Option<u64> {
         http_date_ms(self.date.as_deref()?)
+    }
+
+    /// Whether the reply is an old one that a cache kept. Reads would miss writes
+    /// that had returned before.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.age.as_deref().is_some_and(|age| decimal(age) != Some(0))
     }
 
     /// `ETag` as a version.
@@ -189,8 +199,8 @@ pub struct Reading<'a> {
     pub limit: u64,
     /// What to do about a body that is longer.
     pub beyond: Beyond,
-    /// What all replies of the call may hold.
-    pub budget: &'a Budget,
+    /// What all replies of the call may hold, if the caller is handed the body.
+    pub budget: Option<&'a Budget>,
 }
 
 /// What to do about a body that is longer than the limit.
@@ -223,7 +233,7 @@ impl<'a> Collector<'a> {
             limit: if is_success { reading.limit } else { MAX_ERROR_BYTES },
             expected: headers.content_length(),
             reserved: 0,
-            budget: is_success.then_some(reading.budget),
+            budget: reading.budget.filter(|_| is_success),
             end: None,
         };
         let Some(expected) = collector.expected else {
@@ -303,7 +313,7 @@ mod tests {
 
     fn collect(status: u16, length: Option<&str>, limit: u64, beyond: Beyond, chunks: &[&str], budget: &Budget) -> Response {
         let headers = headers(length);
-        let mut collector = Collector::new(status, &headers, Reading { limit, beyond, budget });
+        let mut collector = Collector::new(status, &headers, Reading { limit, beyond, budget: Some(budget) });
         for chunk in chunks {
             if collector.wanted() == 0 {
                 break;

@@ -212,8 +212,11 @@ mod tests {
             let ms = day * DAY_S * 1000 + 45_296_000;
             let amz = AmzDate::at(ms);
             let text = amz.as_str();
-            let iso = [&text[..4], "-", &text[4..6], "-", &text[6..11], ":", &text[11..13], ":", &text[13..]];
-            assert_eq!(iso_8601_ms(&iso.concat()), Some(ms), "{text}");
+            let mut iso = text.to_owned();
+            for (at, mark) in [(13, ':'), (11, ':'), (6, '-'), (4, '-')] {
+                iso.insert(at, mark);
+            }
+            assert_eq!(iso_8601_ms(&iso), Some(ms), "{text}");
         }
     }
 }

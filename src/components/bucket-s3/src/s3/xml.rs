@@ -16,19 +16,23 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
+/// What is called at the end of an element, with the local names from the root
+/// to it and its own character data.
+pub type Visit<'a> = dyn FnMut(&[&str], &str) -> Result<(), Malformed> + 'a;
+
 struct Open {
     name: String,
     text: String,
 }
 
 /// Reads a document and calls `visit` at the end of each element, inner ones
-/// first, with the local names from the root to it and its own character data.
+/// first.
 ///
 /// # Errors
 /// `Malformed`, also when `visit` says so. Elements may have been visited.
 pub fn walk(
     document: &[u8],
-    visit: &mut dyn FnMut(&[&str], &str) -> Result<(), Malformed>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), Malformed> {
     let text = core::str::from_utf8(document).map_err(|_| Malformed("it is not UTF-8"))?;
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
@@ -79,7 +83,7 @@ fn enter(open: &mut Vec<Open>, seen_root: &mut bool, name: &str) -> Result<(), M
 
 fn leave(
     open: &mut Vec<Open>,
-    visit: &mut dyn FnMut(&[&str], &str) -> Result<(), Malformed>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), Malformed> {
     let path: Vec<&str> = open.iter().map(|element| element.name.as_str()).collect();
     let text = open.last().map_or("", |element| element.text.as_str());
@@ -159,8 +163,9 @@ mod tests {
     #[test]
     fn every_truncated_prefix_is_refused() {
         let document = "<?xml version=\"1.0\"?><R><A>1&amp;</A><B/></R>";
-        for end in 0..document.len() {
-            assert!(leaves(&document[..end]).is_err(), "{end}");
+        for (end, _) in document.char_indices() {
+            let (start, _) = document.split_at(end);
+            assert!(leaves(start).is_err(), "{start}");
         }
     }
 }
