@@ -1,5 +1,7 @@
 //! How many checks and tests passed, as far as their output tells.
 
+use anyhow::Result;
+
 /// The results of one step.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -23,6 +25,14 @@ impl Tally {
         Tally {
             passed: 1,
             ..Tally::default()
+        }
+    }
+
+    /// Adds one check.
+    pub fn add(&mut self, result: Result<()>) {
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(error) => self.fail(format!("{error:#}")),
         }
     }
 
