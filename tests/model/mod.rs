@@ -17,6 +17,9 @@
 
 pub mod log;
 
+pub mod clock;
+pub mod timed;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -24,11 +27,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use clock::Clock;
 use ifmatch::bucket::{
     Bucket, BucketError, Deletion, Found, Metadata, Object, Page, Precondition, PutOutcome, Read,
     Reply, Span, StoreTime, Version, Write,
 };
 use ifmatch::env::Env;
+use ifmatch::lease::Leases;
 use ifmatch::log::Logs;
 use ifmatch::store::Store;
 
@@ -125,10 +130,30 @@ impl World {
 
     /// The store as a fresh instance sees it.
     pub fn store(&self) -> Rc<Store<ModelBucket, ModelEnv>> {
+        self.store_on(&Clock::default())
+    }
+
+    /// The same for an instance with a clock of its own.
+    pub fn store_on(&self, clock: &Clock) -> Rc<Store<ModelBucket, ModelEnv>> {
         Rc::new(Store::new(
             ModelBucket(self.0.clone()),
-            ModelEnv(self.0.clone()),
+            ModelEnv(self.0.clone(), clock.clone()),
         ))
+    }
+
+    /// The leases of a fresh instance that knows nothing.
+    pub fn leases(&self) -> Rc<Leases<ModelBucket, ModelEnv>> {
+        Rc::new(Leases::new(self.store()))
+    }
+
+    /// The same for an instance with a clock of its own.
+    pub fn leases_on(&self, clock: &Clock) -> Rc<Leases<ModelBucket, ModelEnv>> {
+        Rc::new(Leases::new(self.store_on(clock)))
+    }
+
+    /// True time since the world began.
+    pub fn elapsed_ms(&self) -> u64 {
+        self.0.borrow().now_ms - START_MS
     }
 
     /// The logs of a fresh instance that knows nothing.
@@ -478,15 +503,15 @@ impl Deletion for ModelBucket {
 
 /// The clock and randomness of one instance. Sleeping takes no time but the
 /// store's.
-pub struct ModelEnv(Rc<RefCell<Shared>>);
+pub struct ModelEnv(Rc<RefCell<Shared>>, Clock);
 
 impl Env for ModelEnv {
     fn monotonic_ms(&self) -> u64 {
-        self.0.borrow().now_ms - START_MS
+        self.1.show(self.0.borrow().now_ms - START_MS)
     }
 
     async fn sleep_ms(&self, ms: u64) {
-        self.0.borrow_mut().now_ms += ms;
+        self.0.borrow_mut().now_ms += self.1.true_ms(ms);
     }
 
     fn random_u128(&self) -> u128 {
