@@ -11,6 +11,7 @@ mod generated {
                 export ifmatch:bucket/deletion@0.1.0;
                 export ifmatch:bucket/presign@0.1.0;
                 export ifmatch:protocols/log@0.1.0;
+                export ifmatch:protocols/retention@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
             }
         ",
@@ -34,6 +35,12 @@ pub mod bucket {
 pub mod log {
     pub use super::generated::exports::ifmatch::protocols::log::*;
     pub use super::generated::ifmatch::protocols::types::{Error, Token, Writer};
+}
+
+/// `ifmatch:protocols/retention`.
+pub mod retention {
+    pub use super::generated::exports::ifmatch::protocols::retention::*;
+    pub use super::generated::ifmatch::protocols::types::Error;
 }
 
 /// `ifmatch:protocols/receipts`.

@@ -3,7 +3,7 @@
 //! The outer error of a call is a trap, or an interface that the component does
 //! not export; the inner one is the component's own.
 
-use crate::bindings::{bucket, log, receipts};
+use crate::bindings::{bucket, log, receipts, retention};
 use crate::host::{Entered, Instance};
 use anyhow::Result as Call;
 
@@ -192,6 +192,58 @@ impl Log<'_> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.log)?;
         let result = gate.behind(guest.call_locate(store, &name, time)).await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `ifmatch:protocols/retention` in one instance.
+pub struct Retention<'a>(pub(crate) &'a mut Instance);
+
+impl Retention<'_> {
+    /// Trims a log.
+    pub async fn trim(
+        &mut self,
+        name: &str,
+        keep: retention::Keep,
+    ) -> Call<Result<retention::TrimReport, retention::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
+        let result = gate.behind(guest.call_trim(store, &name, keep)).await;
+        self.0.leave(result)
+    }
+
+    /// Sets a pin.
+    pub async fn pin(
+        &mut self,
+        name: &str,
+        reader: &str,
+        at: log::Cursor,
+        ttl_ms: u32,
+    ) -> Call<Result<retention::PinOutcome, retention::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
+        let result = gate
+            .behind(guest.call_pin(store, &name, reader, at, ttl_ms))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Removes a pin.
+    pub async fn unpin(&mut self, name: &str, reader: &str) -> Call<Result<(), retention::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
+        let result = gate.behind(guest.call_unpin(store, &name, reader)).await;
+        self.0.leave(result)
+    }
+
+    /// Lists the pins.
+    pub async fn pins(
+        &mut self,
+        name: &str,
+    ) -> Call<Result<Vec<retention::PinnedReader>, retention::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
+        let result = gate.behind(guest.call_pins(store, &name)).await;
         self.0.leave(result)
     }
 }

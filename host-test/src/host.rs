@@ -1,8 +1,8 @@
 //! Instances of the components.
 
 use crate::artifact::{Artifact, engine};
-use crate::bindings::{bucket, log, receipts};
-use crate::calls::{Bucket, Deletion, Log, Presign, Receipts};
+use crate::bindings::{bucket, log, receipts, retention};
+use crate::calls::{Bucket, Deletion, Log, Presign, Receipts, Retention};
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
 use crate::random::Seeded;
@@ -10,7 +10,7 @@ use crate::wire::{Hooks, Sender, Wire};
 use anyhow::{Result, anyhow, bail};
 use std::sync::{Arc, OnceLock};
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, HasData, InstancePre, Linker, ResourceTable};
+use wasmtime::component::{self, Component, HasData, InstancePre, Linker, ResourceTable};
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::p2::bindings as wasi;
@@ -75,7 +75,49 @@ struct Prepared {
     deletion: Option<bucket::deletion::GuestIndices>,
     presign: Option<bucket::presign::GuestIndices>,
     log: Option<log::GuestIndices>,
+    retention: Option<retention::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
+}
+
+impl Prepared {
+    fn load(
+        &self,
+        store: &mut Store<State>,
+        instance: &component::Instance,
+    ) -> wasmtime::Result<Exports> {
+        Ok(Exports {
+            bucket: self
+                .bucket
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            deletion: self
+                .deletion
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            presign: self
+                .presign
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            log: self
+                .log
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            retention: self
+                .retention
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            receipts: self
+                .receipts
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+        })
+    }
 }
 
 fn prepared(artifact: Artifact) -> Result<&'static Prepared> {
@@ -96,6 +138,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         deletion: bucket::deletion::GuestIndices::new(&pre).ok(),
         presign: bucket::presign::GuestIndices::new(&pre).ok(),
         log: log::GuestIndices::new(&pre).ok(),
+        retention: retention::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
         pre,
     })
@@ -237,38 +280,7 @@ impl Start {
             .instantiate_async(&mut store)
             .await
             .map_err(trap)?;
-        let exports = Exports {
-            bucket: prepared
-                .bucket
-                .as_ref()
-                .map(|i| i.load(&mut store, &instance))
-                .transpose()
-                .map_err(trap)?,
-            deletion: prepared
-                .deletion
-                .as_ref()
-                .map(|i| i.load(&mut store, &instance))
-                .transpose()
-                .map_err(trap)?,
-            presign: prepared
-                .presign
-                .as_ref()
-                .map(|i| i.load(&mut store, &instance))
-                .transpose()
-                .map_err(trap)?,
-            log: prepared
-                .log
-                .as_ref()
-                .map(|i| i.load(&mut store, &instance))
-                .transpose()
-                .map_err(trap)?,
-            receipts: prepared
-                .receipts
-                .as_ref()
-                .map(|i| i.load(&mut store, &instance))
-                .transpose()
-                .map_err(trap)?,
-        };
+        let exports = prepared.load(&mut store, &instance).map_err(trap)?;
         Ok(Instance {
             name: self.name,
             artifact: self.artifact,
@@ -291,6 +303,7 @@ pub(crate) struct Exports {
     pub deletion: Option<bucket::deletion::Guest>,
     pub presign: Option<bucket::presign::Guest>,
     pub log: Option<log::Guest>,
+    pub retention: Option<retention::Guest>,
     pub receipts: Option<receipts::Guest>,
 }
 
@@ -344,6 +357,11 @@ impl Instance {
     /// Calls of `ifmatch:protocols/log`.
     pub fn log(&mut self) -> Log<'_> {
         Log(self)
+    }
+
+    /// Calls of `ifmatch:protocols/retention`.
+    pub fn retention(&mut self) -> Retention<'_> {
+        Retention(self)
     }
 
     /// Calls of `ifmatch:protocols/receipts`.

@@ -14,6 +14,7 @@ pub mod faults;
 pub mod gate;
 pub mod host;
 pub mod random;
+pub mod scripted;
 pub mod seaweed;
 pub mod serve;
 pub mod store;

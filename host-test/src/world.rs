@@ -64,7 +64,11 @@ pub struct Site {
 impl Site {
     /// The machine itself: real sockets and real time.
     pub fn on_this_machine(endpoint: &Endpoint, seed: u64) -> Self {
-        let clock = WorldClock::of_machine();
+        Self::on_sockets(endpoint, WorldClock::of_machine(), seed)
+    }
+
+    /// Real sockets, and a clock of the caller's.
+    pub fn on_sockets(endpoint: &Endpoint, clock: WorldClock, seed: u64) -> Self {
         Self::new(
             endpoint,
             clock,
