@@ -1,6 +1,6 @@
 //! Reading records in order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::search::{self, Located};
 use super::segment::Segment;
@@ -178,17 +178,18 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         position: Position,
         limit: ReadLimit,
     ) -> Result<Option<ReadOutcome>, Error> {
-        let rounds = self
+        let (fetched, rounds) = self
             .logs
             .segments
-            .borrow()
-            .rounds(self.name(), position.slot);
+            .borrow_mut()
+            .resume(self.name(), position.slot);
         let mut run = Run {
             position,
             limit,
             bytes_left: limit.bytes,
             entries: Vec::new(),
             ahead: Ahead {
+                fetched,
                 rounds,
                 ..Ahead::default()
             },
@@ -330,10 +331,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     async fn fetch(&self, run: &mut Run) -> Result<Slotted, Error> {
         let slot = run.position.slot;
         if let Some(fetched) = run.ahead.next(slot) {
-            return Ok(Slotted::Segment(fetched));
-        }
-        let cached = self.logs.segments.borrow_mut().take(self.name(), slot);
-        if let Some(fetched) = cached {
             run.ahead.learn(&fetched);
             return Ok(Slotted::Segment(fetched));
         }
@@ -512,45 +509,39 @@ impl Ahead {
     }
 }
 
-/// Segments that were read ahead of need. They never change, so they stay right.
+/// Segments that were read ahead of need, of the log that was read last. They never
+/// change, so they stay right.
 #[derive(Debug, Default)]
 pub(super) struct SegmentCache {
-    segments: BTreeMap<(Name, Slot), Fetched>,
-    bytes: usize,
-    /// Where the last read ended, and how many rounds of requests led there.
+    /// The log, where the last read of it ended, and how many rounds of requests led
+    /// there.
     ended: Option<(Name, Slot, u32)>,
+    /// In ascending order of slot.
+    segments: VecDeque<(Slot, Fetched)>,
 }
 
 impl SegmentCache {
-    /// How many rounds of requests led to a read that goes on at `slot`.
-    fn rounds(&self, name: &Name, slot: Slot) -> u32 {
-        match &self.ended {
-            Some((ended, at, rounds)) if ended == name && *at == slot => *rounds,
-            _ => 0,
-        }
-    }
-
-    fn take(&mut self, name: &Name, slot: Slot) -> Option<Fetched> {
-        let fetched = self.segments.remove(&(name.clone(), slot))?;
-        self.bytes = self.bytes.saturating_sub(fetched.segment.memory_bytes());
-        Some(fetched)
-    }
-
-    fn keep(&mut self, name: &Name, from: Slot, ahead: Ahead) {
-        self.ended = Some((name.clone(), from, ahead.rounds));
-        for (slot, fetched) in ahead.fetched {
-            let bytes = fetched.segment.memory_bytes();
-            if slot < from || bytes > CACHE_BYTES_MAX {
-                continue;
+    /// What was read ahead for a read that goes on at `slot`, and how many rounds of
+    /// requests led there.
+    fn resume(&mut self, name: &Name, slot: Slot) -> (VecDeque<(Slot, Fetched)>, u32) {
+        match self.ended.take() {
+            Some((ended, at, rounds)) if ended == *name && at == slot => {
+                (core::mem::take(&mut self.segments), rounds)
             }
-            if self.bytes.saturating_add(bytes) > CACHE_BYTES_MAX {
+            _ => {
                 self.segments.clear();
-                self.bytes = 0;
+                (VecDeque::new(), 0)
             }
-            self.bytes += bytes;
-            let replaced = self.segments.insert((name.clone(), slot), fetched);
-            let freed = replaced.map_or(0, |old| old.segment.memory_bytes());
-            self.bytes = self.bytes.saturating_sub(freed);
         }
+    }
+
+    fn keep(&mut self, name: &Name, ended: Slot, ahead: Ahead) {
+        self.ended = Some((name.clone(), ended, ahead.rounds));
+        self.segments = ahead.fetched;
+        let mut bytes = 0_usize;
+        self.segments.retain(|(_, fetched)| {
+            bytes = bytes.saturating_add(fetched.segment.memory_bytes());
+            bytes <= CACHE_BYTES_MAX
+        });
     }
 }

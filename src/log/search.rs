@@ -70,7 +70,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         }
         let at_or_before = |pointer: &Pointer| Some(pointer.base_offset <= offset);
         let slot = self
-            .last_where(&tail, kept.first_kept, at_or_before)
+            .last_where(&tail, kept.first_kept, &at_or_before)
             .await?
             .unwrap_or(kept.first_kept);
         Ok(Located::Segment(found(slot)))
@@ -90,7 +90,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let state = self.chain.state(self.store()).await?;
         let floor = state.first_kept();
         let before = |pointer: &Pointer| pointer.modified_at.map(|at| at < time);
-        let Some(slot) = self.last_where(&tail, floor, before).await? else {
+        let Some(slot) = self.last_where(&tail, floor, &before).await? else {
             return Ok(first_kept(&tail, &state));
         };
         if slot == newest.slot {
@@ -114,7 +114,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         &self,
         tail: &Tail,
         floor: Slot,
-        before: impl Fn(&Pointer) -> Option<bool>,
+        before: &dyn Fn(&Pointer) -> Option<bool>,
     ) -> Result<Option<Slot>, Error> {
         let Some((mut node, earlier)) = tail.pointers() else {
             return Ok(None);

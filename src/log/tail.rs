@@ -1,7 +1,5 @@
 //! What an instance knows about the end of a log, and how it learns it.
 
-use std::collections::BTreeMap;
-
 use super::pointers::{self, Pointer};
 use super::producers::{self, Producers};
 use super::{Cursor, Log};
@@ -228,34 +226,29 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     }
 }
 
-/// The tails of the logs that were used last.
+/// The tails of the logs that were used last, the latest last.
 #[derive(Debug, Default)]
 pub(super) struct TailCache {
-    tails: BTreeMap<Name, (u64, Tail)>,
-    clock: u64,
+    tails: Vec<(Name, Tail)>,
 }
 
 impl TailCache {
     pub(super) fn get(&self, name: &Name) -> Option<&Tail> {
-        self.tails.get(name).map(|(_, tail)| tail)
+        self.tails
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, tail)| tail)
     }
 
     pub(super) fn insert(&mut self, name: &Name, tail: Tail) {
-        self.clock += 1;
-        self.tails.insert(name.clone(), (self.clock, tail));
-        if self.tails.len() > TAILS_MAX {
-            let oldest = self
-                .tails
-                .iter()
-                .min_by_key(|(_, (used, _))| *used)
-                .map(|(name, _)| name.clone());
-            if let Some(name) = oldest {
-                self.tails.remove(&name);
-            }
+        self.remove(name);
+        if self.tails.len() == TAILS_MAX {
+            self.tails.remove(0);
         }
+        self.tails.push((name.clone(), tail));
     }
 
     pub(super) fn remove(&mut self, name: &Name) {
-        self.tails.remove(name);
+        self.tails.retain(|(known, _)| known != name);
     }
 }

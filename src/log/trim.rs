@@ -307,7 +307,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             .and_then(|object| self.chain.keys.parse_slot(&object.key));
         let last_old = match listed_old {
             None if below.more => {
-                self.last_where(tail, floor, |pointer| old_enough(pointer.modified_at))
+                self.last_where(tail, floor, &|pointer| old_enough(pointer.modified_at))
                     .await?
             }
             listed => listed,
@@ -348,7 +348,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                         .modified_at
                         .map(|modified_at| now.since_ms(modified_at) >= age_ms)
                 };
-                let last = self.last_where(tail, floor, older).await?;
+                let last = self.last_where(tail, floor, &older).await?;
                 Ok(last.and_then(Slot::next).unwrap_or(floor))
             }
             Keep::Bytes(bytes) => self.slot_of_bytes(floor, bytes).await,
@@ -361,7 +361,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         }
         let at_or_before = |pointer: &Pointer| Some(pointer.base_offset <= offset);
         Ok(self
-            .last_where(tail, floor, at_or_before)
+            .last_where(tail, floor, &at_or_before)
             .await?
             .unwrap_or(floor))
     }
