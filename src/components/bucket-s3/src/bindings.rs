@@ -1,6 +1,12 @@
 //! The component's imports and exports, generated from `wit/`.
 
-#![allow(unsafe_code, missing_docs, clippy::all, clippy::restriction, clippy::pedantic)]
+#![allow(
+    unsafe_code,
+    missing_docs,
+    clippy::all,
+    clippy::restriction,
+    clippy::pedantic
+)]
 
 wit_bindgen::generate!({
     path: [

@@ -10,8 +10,8 @@ use crate::overlap::{run, run_all};
 use crate::s3::bucket::Bucket;
 use crate::s3::config::Config;
 use crate::s3::port::{
-    Error, Found, MAX_BATCH, Metadata, Page, Precondition, Presigned, PutOutcome, Read, Reply, Span,
-    Version, Write,
+    Error, Found, MAX_BATCH, Metadata, Page, Precondition, Presigned, PutOutcome, Read, Reply,
+    Span, Version, Write,
 };
 use crate::wasi_http::WasiHttp;
 
@@ -44,7 +44,9 @@ fn batch(size: usize) -> Instance {
 
 /// The result of a batch of one.
 fn only<T>(mut results: Vec<Result<T, types::Error>>) -> Result<T, types::Error> {
-    results.pop().unwrap_or_else(|| Err(types::Error::Other("the batch has no result".to_owned())))
+    results
+        .pop()
+        .unwrap_or_else(|| Err(types::Error::Other("the batch has no result".to_owned())))
 }
 
 impl wit::Guest for Component {
@@ -100,7 +102,9 @@ impl deletion::Guest for Component {
 
 impl presign::Guest for Component {
     fn presign_put(upload: presign::Upload) -> Result<presign::Request, types::Error> {
-        Ok(bucket()?.presign_put(&upload.key, &upload.sha256, upload.expires_in_s)?.into())
+        Ok(bucket()?
+            .presign_put(&upload.key, &upload.sha256, upload.expires_in_s)?
+            .into())
     }
 
     fn presign_get(key: String, expires_in_s: u32) -> Result<presign::Request, types::Error> {
@@ -126,7 +130,9 @@ impl From<Error> for types::Error {
 
 impl From<Version> for types::Version {
     fn from(version: Version) -> Self {
-        Self { token: version.token().to_owned() }
+        Self {
+            token: version.token().to_owned(),
+        }
     }
 }
 
@@ -160,9 +166,10 @@ impl From<Reply> for wit::Reply {
             found: match reply.found {
                 Found::Absent => wit::Found::Absent,
                 Found::Unchanged => wit::Found::Unchanged,
-                Found::Object { metadata, body } => {
-                    wit::Found::Object(wit::Object { metadata: metadata.into(), body })
-                }
+                Found::Object { metadata, body } => wit::Found::Object(wit::Object {
+                    metadata: metadata.into(),
+                    body,
+                }),
             },
             observed_at: reply.observed_at,
         }
@@ -185,9 +192,13 @@ impl From<wit::Write> for Write {
 impl From<PutOutcome> for wit::PutOutcome {
     fn from(outcome: PutOutcome) -> Self {
         match outcome {
-            PutOutcome::Written { version, observed_at } => {
-                Self::Written(wit::Written { version: version.into(), observed_at })
-            }
+            PutOutcome::Written {
+                version,
+                observed_at,
+            } => Self::Written(wit::Written {
+                version: version.into(),
+                observed_at,
+            }),
             PutOutcome::PreconditionFailed => Self::PreconditionFailed,
             PutOutcome::Indeterminate(why) => Self::Indeterminate(why),
         }
@@ -206,6 +217,10 @@ impl From<Page> for wit::Page {
 
 impl From<Presigned> for presign::Request {
     fn from(request: Presigned) -> Self {
-        Self { method: request.method.to_owned(), url: request.url, headers: request.headers }
+        Self {
+            method: request.method.to_owned(),
+            url: request.url,
+            headers: request.headers,
+        }
     }
 }

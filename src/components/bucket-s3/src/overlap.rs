@@ -17,8 +17,8 @@ thread_local! {
 /// Waits until one of several pollables is ready, and gives the position of the
 /// first one that is.
 pub async fn ready(pollables: &[&Rc<Pollable>]) -> usize {
-    core::future::poll_fn(|_| {
-        match pollables.iter().position(|pollable| pollable.ready()) {
+    core::future::poll_fn(
+        |_| match pollables.iter().position(|pollable| pollable.ready()) {
             Some(position) => Poll::Ready(position),
             None => {
                 WAITING.with_borrow_mut(|waiting| {
@@ -26,15 +26,19 @@ pub async fn ready(pollables: &[&Rc<Pollable>]) -> usize {
                 });
                 Poll::Pending
             }
-        }
-    })
+        },
+    )
     .await
 }
 
 /// Blocks until something that a task waits for is ready.
 fn block() {
-    let waiting: Vec<Rc<Pollable>> =
-        WAITING.with_borrow_mut(|waiting| waiting.drain(..).filter_map(|entry| entry.upgrade()).collect());
+    let waiting: Vec<Rc<Pollable>> = WAITING.with_borrow_mut(|waiting| {
+        waiting
+            .drain(..)
+            .filter_map(|entry| entry.upgrade())
+            .collect()
+    });
     if !waiting.is_empty() {
         let borrowed: Vec<&Pollable> = waiting.iter().map(|pollable| &**pollable).collect();
         let _ = poll(&borrowed);

@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use crate::bindings::wasi::clocks::{monotonic_clock, wall_clock};
-use crate::bindings::wasi::http::outgoing_handler::{self, ErrorCode, OutgoingRequest, RequestOptions};
+use crate::bindings::wasi::http::outgoing_handler::{
+    self, ErrorCode, OutgoingRequest, RequestOptions,
+};
 use crate::bindings::wasi::http::types::{
     self as http_types, Fields, FutureIncomingResponse, IncomingResponse, OutgoingBody,
 };
@@ -55,12 +57,23 @@ impl WasiHttp {
             Method::Put => http_types::Method::Put,
             Method::Post => http_types::Method::Post,
         };
-        let scheme =
-            if self.is_https { http_types::Scheme::Https } else { http_types::Scheme::Http };
-        outgoing.set_method(&method).map_err(|()| refused("method"))?;
-        outgoing.set_scheme(Some(&scheme)).map_err(|()| refused("scheme"))?;
-        outgoing.set_authority(Some(&self.authority)).map_err(|()| refused("authority"))?;
-        outgoing.set_path_with_query(Some(&request.target)).map_err(|()| refused("path"))?;
+        let scheme = if self.is_https {
+            http_types::Scheme::Https
+        } else {
+            http_types::Scheme::Http
+        };
+        outgoing
+            .set_method(&method)
+            .map_err(|()| refused("method"))?;
+        outgoing
+            .set_scheme(Some(&scheme))
+            .map_err(|()| refused("scheme"))?;
+        outgoing
+            .set_authority(Some(&self.authority))
+            .map_err(|()| refused("authority"))?;
+        outgoing
+            .set_path_with_query(Some(&request.target))
+            .map_err(|()| refused("path"))?;
         Ok(outgoing)
     }
 
@@ -79,9 +92,8 @@ impl WasiHttp {
     /// The failure that an error code stands for. Only codes that can arise in
     /// no other way than before the first byte was sent count as unsent.
     fn failure(&self, code: &ErrorCode) -> Failure {
-        let unsent = |what: &str| {
-            Failure::Unsent(["cannot reach ", &self.authority, ": ", what].concat())
-        };
+        let unsent =
+            |what: &str| Failure::Unsent(["cannot reach ", &self.authority, ": ", what].concat());
         let lost = |what: &str| Failure::Lost([&self.authority, ": ", what].concat());
         match code {
             ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
@@ -92,8 +104,12 @@ impl WasiHttp {
             | ErrorCode::DestinationUnavailable
             | ErrorCode::DestinationIpUnroutable => unsent("no route"),
             ErrorCode::ConnectionRefused => unsent("connection refused"),
-            ErrorCode::ConnectionTimeout => unsent("no connection within IFMATCH_CONNECT_TIMEOUT_MS"),
-            ErrorCode::ConnectionLimitReached => unsent("the host's limit of connections is reached"),
+            ErrorCode::ConnectionTimeout => {
+                unsent("no connection within IFMATCH_CONNECT_TIMEOUT_MS")
+            }
+            ErrorCode::ConnectionLimitReached => {
+                unsent("the host's limit of connections is reached")
+            }
             ErrorCode::TlsCertificateError => unsent("its certificate is not trusted"),
             ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => lost("TLS failed"),
             ErrorCode::ConnectionTerminated => lost("the connection was closed"),
@@ -102,7 +118,7 @@ impl WasiHttp {
             | ErrorCode::HttpResponseTimeout => lost(TIMED_OUT),
             ErrorCode::HttpResponseIncomplete => lost("the response is incomplete"),
             ErrorCode::InternalError(Some(text)) => lost(&visible(text, 200)),
-            _ => lost("HTTP failed"),
+            _ => lost("the connection or HTTP failed"),
         }
     }
 
@@ -134,12 +150,13 @@ impl Http for WasiHttp {
             None => None,
         };
         // An error at this point is the host's own: it did not begin to send.
-        let future = outgoing_handler::handle(outgoing, Some(self.options())).map_err(|code| {
-            match self.failure(&code) {
+        let future =
+            outgoing_handler::handle(outgoing, Some(self.options())).map_err(|code| match self
+                .failure(&code)
+            {
                 Failure::Lost(why) => Failure::Unsent(why),
                 other => other,
-            }
-        })?;
+            })?;
         let answered = Rc::new(future.subscribe());
         // An upload that was broken off is kept until the reply has been read:
         // dropping it would close the connection.
@@ -156,7 +173,9 @@ impl Http for WasiHttp {
 
     fn wall_ms(&self) -> u64 {
         let now = wall_clock::now();
-        now.seconds.saturating_mul(1000).saturating_add(u64::from(now.nanoseconds / 1_000_000))
+        now.seconds
+            .saturating_mul(1000)
+            .saturating_add(u64::from(now.nanoseconds / 1_000_000))
     }
 
     async fn sleep(&self, ms: u32) {
@@ -211,31 +230,38 @@ async fn write_all(
     // Every turn writes, flushes once, ends, or waits for one of three events of
     // which one has a deadline.
     loop {
-        let Ok(permitted) = stream.check_write() else {
-            return Ok(Sent::Partly);
+        // A stream that fails once it has everything may well have delivered it.
+        let ended = if rest.is_empty() {
+            Sent::All
+        } else {
+            Sent::Partly
         };
-        if permitted > 0 {
-            if rest.is_empty() && is_flushing {
+        let Ok(permitted) = stream.check_write() else {
+            return Ok(ended);
+        };
+        if permitted == 0 {
+            match ready(&[&writable, answered, deadline]).await {
+                0 => continue,
+                1 => return Ok(ended),
+                _ => return Err(Failure::Lost(TIMED_OUT.to_owned())),
+            }
+        }
+        if is_flushing {
+            return Ok(Sent::All);
+        }
+        let size = usize::try_from(permitted)
+            .unwrap_or(usize::MAX)
+            .min(rest.len());
+        let (chunk, others) = rest.split_at_checked(size).unwrap_or((rest, &[]));
+        if !chunk.is_empty() && stream.write(chunk).is_err() {
+            return Ok(Sent::Partly);
+        }
+        rest = others;
+        if rest.is_empty() {
+            is_flushing = true;
+            if stream.flush().is_err() {
                 return Ok(Sent::All);
             }
-            let size = usize::try_from(permitted).unwrap_or(usize::MAX).min(rest.len());
-            let (chunk, others) = rest.split_at_checked(size).unwrap_or((rest, &[]));
-            if !chunk.is_empty() && stream.write(chunk).is_err() {
-                return Ok(Sent::Partly);
-            }
-            rest = others;
-            if rest.is_empty() {
-                is_flushing = true;
-                if stream.flush().is_err() {
-                    return Ok(Sent::Partly);
-                }
-            }
-            continue;
-        }
-        match ready(&[&writable, answered, deadline]).await {
-            0 => {}
-            1 => return Ok(if rest.is_empty() { Sent::All } else { Sent::Partly }),
-            _ => return Err(Failure::Lost(TIMED_OUT.to_owned())),
         }
     }
 }
@@ -268,7 +294,6 @@ async fn receive(
     };
     collector.finish(status, headers, end)
 }
-
 
 async fn read_body(
     incoming: &IncomingResponse,

@@ -7,7 +7,14 @@
 //! contain.
 //! `end: broken` means that the connection broke within the body.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test"
+)]
 
 mod script;
 
@@ -27,32 +34,58 @@ struct Fixture {
 impl Fixture {
     fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap();
-        let comment: String = text.split_inclusive('\n').take_while(|line| line.starts_with("# ")).collect();
+        let comment: String = text
+            .split_inclusive('\n')
+            .take_while(|line| line.starts_with("# "))
+            .collect();
         let directives: Vec<(String, String)> = comment
             .lines()
-            .map(|line| line[2..].split_once(": ").unwrap_or_else(|| panic!("{line}")))
+            .map(|line| {
+                line[2..]
+                    .split_once(": ")
+                    .unwrap_or_else(|| panic!("{line}"))
+            })
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let is_broken = directives.iter().any(|(name, value)| name == "end" && value == "broken");
+        let is_broken = directives
+            .iter()
+            .any(|(name, value)| name == "end" && value == "broken");
         let replies = text[comment.len()..]
             .split("\n--- next reply ---\n")
-            .map(|reply| Raw { is_broken, ..Raw::parse(reply) })
+            .map(|reply| Raw {
+                is_broken,
+                ..Raw::parse(reply)
+            })
             .collect();
         let name = path.strip_prefix(folder()).unwrap().display().to_string();
-        Self { name, directives, replies }
+        Self {
+            name,
+            directives,
+            replies,
+        }
     }
 
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.directives.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.directives
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn get<'a>(&'a self, name: &'a str) -> &'a str {
-        self.all(name).next().unwrap_or_else(|| panic!("{} has no {name}", self.name))
+        self.all(name)
+            .next()
+            .unwrap_or_else(|| panic!("{} has no {name}", self.name))
     }
 
     fn run(&self) -> (String, usize) {
-        let date = self.replies[0].header("date").and_then(|date| http_date_ms(&date));
-        let script = Script::new(self.replies.iter().cloned().map(Ok), date.unwrap_or(1_795_292_144_000));
+        let date = self.replies[0]
+            .header("date")
+            .and_then(|date| http_date_ms(&date));
+        let script = Script::new(
+            self.replies.iter().cloned().map(Ok),
+            date.unwrap_or(1_795_292_144_000),
+        );
         let bucket = bucket(script, &[]);
         let budget = bucket.budget();
         let words: Vec<&str> = self.get("request").split(' ').collect();
@@ -74,7 +107,15 @@ impl Fixture {
                     _ => Span::First(words[2].parse().unwrap()),
                 };
                 let unless = words.contains(&"unless").then(|| "deadbeef".to_owned());
-                run(bucket.get(&Read { key: "log/1".to_owned(), span, unless }, &budget)).map(get_text)
+                run(bucket.get(
+                    &Read {
+                        key: "log/1".to_owned(),
+                        span,
+                        unless,
+                    },
+                    &budget,
+                ))
+                .map(get_text)
             }
             ["list", prefix, limit] => {
                 run(bucket.list(prefix, None, limit.parse().unwrap())).map(list_text)
@@ -98,7 +139,10 @@ fn time(at: Option<u64>) -> String {
 
 fn put_text(outcome: PutOutcome) -> String {
     match outcome {
-        PutOutcome::Written { version, observed_at } => {
+        PutOutcome::Written {
+            version,
+            observed_at,
+        } => {
             format!("written {} at {}", version.token(), time(observed_at))
         }
         PutOutcome::PreconditionFailed => "precondition-failed".to_owned(),
@@ -122,10 +166,18 @@ fn get_text(reply: Reply) -> String {
 }
 
 fn list_text(page: Page) -> String {
-    let keys: Vec<_> = page.objects.iter().map(|object| object.key.as_str()).collect();
+    let keys: Vec<_> = page
+        .objects
+        .iter()
+        .map(|object| object.key.as_str())
+        .collect();
     let modified = page.objects.first().and_then(|object| object.modified_at);
     let (keys, at) = (keys.join(","), time(page.observed_at));
-    format!("page {keys} more {} at {at} modified {}", page.more, time(modified))
+    format!(
+        "page {keys} more {} at {at} modified {}",
+        page.more,
+        time(modified)
+    )
 }
 
 fn error_text(error: Error) -> String {
@@ -161,12 +213,21 @@ fn check(action: &str, at_least: usize) {
     let mut wrong = Vec::new();
     for fixture in &fixtures {
         let (outcome, requests) = fixture.run();
-        let (case, detail) = fixture.get("outcome").split_once(' ').unwrap_or((fixture.get("outcome"), ""));
+        let (case, detail) = fixture
+            .get("outcome")
+            .split_once(' ')
+            .unwrap_or((fixture.get("outcome"), ""));
         let is_case = outcome.split(' ').next() == Some(case);
-        let expected: usize = fixture.all("requests").next().map_or(1, |n| n.parse().unwrap());
+        let expected: usize = fixture
+            .all("requests")
+            .next()
+            .map_or(1, |n| n.parse().unwrap());
         let leak = fixture.all("never").find(|secret| outcome.contains(secret));
         if !is_case || !outcome.contains(detail) || requests != expected || leak.is_some() {
-            wrong.push(format!("{}: {outcome} ({requests} requests, leak {leak:?})", fixture.name));
+            wrong.push(format!(
+                "{}: {outcome} ({requests} requests, leak {leak:?})",
+                fixture.name
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -207,12 +268,20 @@ fn truncated_bodies_are_errors() {
                 cut.body.truncate(end);
                 cut.headers.retain(|(name, _)| name != "content-length");
                 let directives = fixture.directives.clone();
-                let cut = Fixture { name: fixture.name.clone(), directives, replies: vec![cut] };
+                let cut = Fixture {
+                    name: fixture.name.clone(),
+                    directives,
+                    replies: vec![cut],
+                };
                 let (outcome, _) = cut.run();
                 let is_error = !outcome.starts_with("page") && !outcome.starts_with("deleted");
                 // Only white space after the root may be missing.
                 let rest = &reply.body[end..];
-                assert!(is_error || rest.iter().all(u8::is_ascii_whitespace), "{} {end}: {outcome}", fixture.name);
+                assert!(
+                    is_error || rest.iter().all(u8::is_ascii_whitespace),
+                    "{} {end}: {outcome}",
+                    fixture.name
+                );
             }
         }
     }

@@ -30,7 +30,10 @@ impl Vector {
     }
 
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn get<'a>(&'a self, name: &'a str) -> &'a str {
@@ -86,7 +89,12 @@ fn vectors() -> Vec<(String, Vector)> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), Vector::read(&path)))
+        .map(|path| {
+            (
+                path.file_stem().unwrap().to_string_lossy().into_owned(),
+                Vector::read(&path),
+            )
+        })
         .collect();
     vectors.sort_by(|a, b| a.0.cmp(&b.0));
     vectors
@@ -98,13 +106,20 @@ fn every_vector_gives_its_signature() {
     assert!(vectors.len() >= 19, "vectors are missing");
     for (name, vector) in vectors {
         assert_eq!(vector.signature(None), vector.get("signature"), "{name}");
-        assert_ne!(vector.signature(Some("changed")), vector.get("signature"), "{name}");
+        assert_ne!(
+            vector.signature(Some("changed")),
+            vector.get("signature"),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn a_presigned_upload_is_that_of_the_oracle() {
-    let (_, vector) = vectors().into_iter().find(|(name, _)| name == "oracle-presigned-put").unwrap();
+    let (_, vector) = vectors()
+        .into_iter()
+        .find(|(name, _)| name == "oracle-presigned-put")
+        .unwrap();
     let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let config = Config::from_variables(&[
         setting("AWS_ACCESS_KEY_ID", vector.get("access-key-id")),
@@ -115,24 +130,42 @@ fn a_presigned_upload_is_that_of_the_oracle() {
         setting("IFMATCH_PREFIX", "it"),
     ])
     .unwrap();
-    let signer = Signer::new(config.credentials.secret_access_key.clone(), &config.region, SERVICE);
+    let signer = Signer::new(
+        config.credentials.secret_access_key.clone(),
+        &config.region,
+        SERVICE,
+    );
     let digest = "507c1a291c63d7e46cce06cb843de4e7835b2afa4bae4f2ed33e2f7e28796c9c";
-    let request = Presign::put("blob/a=b", digest, 604_800)
-        .unwrap()
-        .sign(&config, &signer, vector.unix_ms());
+    let request =
+        Presign::put("blob/a=b", digest, 604_800)
+            .unwrap()
+            .sign(&config, &signer, vector.unix_ms());
     assert_eq!(request.method, "PUT");
-    assert!(request.url.starts_with("http://127.0.0.1:5503/data/it/blob/a%3Db?X-Amz-Algorithm="));
     assert!(
-        request.url.ends_with(&format!("&X-Amz-Signature={}", vector.get("signature"))),
+        request
+            .url
+            .starts_with("http://127.0.0.1:5503/data/it/blob/a%3Db?X-Amz-Algorithm=")
+    );
+    assert!(
+        request
+            .url
+            .ends_with(&format!("&X-Amz-Signature={}", vector.get("signature"))),
         "{}",
         request.url
     );
-    let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let headers: Vec<_> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     assert_eq!(
         headers,
         [
             ("if-none-match", "*"),
-            ("x-amz-checksum-sha256", "UHwaKRxj1+RszgbLhD3k54NbKvpLrk8u0z4vfih5bJw="),
+            (
+                "x-amz-checksum-sha256",
+                "UHwaKRxj1+RszgbLhD3k54NbKvpLrk8u0z4vfih5bJw="
+            ),
         ]
     );
 }

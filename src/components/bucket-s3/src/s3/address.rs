@@ -67,14 +67,23 @@ impl Endpoint {
         };
         let (host, port) = split_port(authority)?;
         if !is_host(host) {
-            return Err("has no valid host name (user names, passwords, queries and fragments are not allowed)");
+            return Err(
+                "has no valid host name (user names, passwords, queries and fragments are not allowed)",
+            );
         }
         let path = path.trim_end_matches('/');
         let plain = path
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte));
-        if !plain || path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-            return Err("has a path with other than A-Z a-z 0-9 - . _ ~ or with empty, . or .. segments");
+        if !plain
+            || path
+                .split('/')
+                .skip(1)
+                .any(|part| matches!(part, "" | "." | ".."))
+        {
+            return Err(
+                "has a path with other than A-Z a-z 0-9 - . _ ~ or with empty, . or .. segments",
+            );
         }
         Ok(Self {
             scheme,
@@ -94,7 +103,10 @@ impl Endpoint {
     #[must_use]
     pub fn is_ip(&self) -> bool {
         self.host.starts_with('[')
-            || self.host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+            || self
+                .host
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
     }
 }
 
@@ -117,14 +129,21 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
 }
 
 fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(address) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         return !address.is_empty()
-            && address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
+            && address
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
     }
     host.len() <= 253
         && host.split('.').all(|label| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         })
 }
 
@@ -134,7 +153,9 @@ fn is_host(host: &str) -> bool {
 pub fn is_bucket(name: &str) -> bool {
     (1..=255).contains(&name.len())
         && !matches!(name, "." | "..")
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 /// Where the bucket's name stands.
@@ -176,7 +197,12 @@ impl Address {
             }
             Addressing::Virtual => authority = [bucket, ".", &authority].concat(),
         }
-        Self { scheme: endpoint.scheme, authority, bucket: bucket.to_owned(), root }
+        Self {
+            scheme: endpoint.scheme,
+            authority,
+            bucket: bucket.to_owned(),
+            root,
+        }
     }
 
     /// The encoded path of an object.
@@ -188,7 +214,11 @@ impl Address {
     /// The encoded path of the bucket itself.
     #[must_use]
     pub fn bucket_path(&self) -> String {
-        if self.root.is_empty() { "/".to_owned() } else { self.root.clone() }
+        if self.root.is_empty() {
+            "/".to_owned()
+        } else {
+            self.root.clone()
+        }
     }
 }
 
@@ -207,7 +237,11 @@ mod tests {
         assert_eq!(path.object_path("a/b=c"), "/data/a/b%3Dc");
         assert_eq!(path.bucket_path(), "/data");
 
-        let host = address("https://s3.eu-west-1.amazonaws.com/", "data", Addressing::Virtual);
+        let host = address(
+            "https://s3.eu-west-1.amazonaws.com/",
+            "data",
+            Addressing::Virtual,
+        );
         assert_eq!(host.authority, "data.s3.eu-west-1.amazonaws.com");
         assert_eq!(host.object_path("a"), "/a");
         assert_eq!(host.bucket_path(), "/");
@@ -226,17 +260,35 @@ mod tests {
             ("http://[::1]", "[::1]"),
             ("http://H.Example", "h.example"),
         ] {
-            assert_eq!(address(endpoint, "b", Addressing::Path).authority, authority);
+            assert_eq!(
+                address(endpoint, "b", Addressing::Path).authority,
+                authority
+            );
         }
     }
 
     #[test]
     fn what_is_not_an_endpoint_is_refused() {
         for bad in [
-            "", "h.example", "ftp://h", "https://", "https://:80", "https://u:p@h", "https://h:0",
-            "https://h:65536", "https://h:+1", "https://h?x", "https://h#x", "https://h/a//b",
-            "https://h/../b", "https://h/a%20b", "https://h x", "https://[::1", "https://h\r\n",
-            "https://h:", "https://-_.",
+            "",
+            "h.example",
+            "ftp://h",
+            "https://",
+            "https://:80",
+            "https://u:p@h",
+            "https://h:0",
+            "https://h:65536",
+            "https://h:+1",
+            "https://h?x",
+            "https://h#x",
+            "https://h/a//b",
+            "https://h/../b",
+            "https://h/a%20b",
+            "https://h x",
+            "https://[::1",
+            "https://h\r\n",
+            "https://h:",
+            "https://-_.",
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
         }
@@ -247,8 +299,20 @@ mod tests {
         assert!(Endpoint::parse("http://127.0.0.1:1").unwrap().is_ip());
         assert!(Endpoint::parse("http://[::1]").unwrap().is_ip());
         assert!(!Endpoint::parse("http://localhost").unwrap().is_ip());
-        assert!(Endpoint::parse("https://s3.amazonaws.com").unwrap().is_amazon());
-        assert!(Endpoint::parse("https://s3.cn-north-1.amazonaws.com.cn").unwrap().is_amazon());
-        assert!(!Endpoint::parse("https://amazonaws.com.evil.example").unwrap().is_amazon());
+        assert!(
+            Endpoint::parse("https://s3.amazonaws.com")
+                .unwrap()
+                .is_amazon()
+        );
+        assert!(
+            Endpoint::parse("https://s3.cn-north-1.amazonaws.com.cn")
+                .unwrap()
+                .is_amazon()
+        );
+        assert!(
+            !Endpoint::parse("https://amazonaws.com.evil.example")
+                .unwrap()
+                .is_amazon()
+        );
     }
 }

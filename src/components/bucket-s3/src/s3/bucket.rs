@@ -59,9 +59,17 @@ impl<H: Http> Bucket<H> {
     /// A bucket with these settings, reached this way.
     #[must_use]
     pub fn new(config: Config, http: H) -> Self {
-        let signer =
-            Signer::new(config.credentials.secret_access_key.clone(), &config.region, SERVICE);
-        Self { config, signer, http, offset_ms: Cell::new(0) }
+        let signer = Signer::new(
+            config.credentials.secret_access_key.clone(),
+            &config.region,
+            SERVICE,
+        );
+        Self {
+            config,
+            signer,
+            http,
+            offset_ms: Cell::new(0),
+        }
     }
 
     /// The settings.
@@ -83,17 +91,15 @@ impl<H: Http> Bucket<H> {
     }
 
     fn now_ms(&self) -> u64 {
-        self.http.wall_ms().saturating_add_signed(self.offset_ms.get())
+        self.http
+            .wall_ms()
+            .saturating_add_signed(self.offset_ms.get())
     }
 
     /// Signs and sends. If the store refuses the time of the signature, which
     /// means that it did nothing, its clock is learned and the request signed
     /// once more: a wrong clock of the host changes nothing but this.
-    async fn send(
-        &self,
-        request: &Request<'_>,
-        reading: Reading<'_>,
-    ) -> Result<Response, Failure> {
+    async fn send(&self, request: &Request<'_>, reading: Reading<'_>) -> Result<Response, Failure> {
         let signed_at = self.now_ms();
         let signed = request.sign(&self.config, &self.signer, signed_at);
         let response = self.http.exchange(&signed, reading).await?;
@@ -118,7 +124,9 @@ impl<H: Http> Bucket<H> {
             unless: read.unless.as_deref().map(checked_version).transpose()?,
         };
         if get.span == Span::First(0) {
-            return Err(Error::InvalidArgument("a span must be at least 1 byte".to_owned()));
+            return Err(Error::InvalidArgument(
+                "a span must be at least 1 byte".to_owned(),
+            ));
         }
         let reading = get.reading(&self.config, budget);
         let mut with_range = true;
@@ -128,12 +136,17 @@ impl<H: Http> Bucket<H> {
             if !with_range {
                 request.headers.retain(|(name, _)| *name != "range");
             }
-            let response = self.send(&request, reading).await.map_err(Failure::into_error)?;
+            let response = self
+                .send(&request, reading)
+                .await
+                .map_err(Failure::into_error)?;
             match get.step(response, &self.config)? {
                 get::Step::Done(reply) => return Ok(reply),
                 get::Step::WithoutRange if with_range => with_range = false,
                 get::Step::WithoutRange => {
-                    return Err(Error::Other("the store refused a range that was not asked for".to_owned()));
+                    return Err(Error::Other(
+                        "the store refused a range that was not asked for".to_owned(),
+                    ));
                 }
             }
         }
@@ -183,7 +196,9 @@ impl<H: Http> Bucket<H> {
         limit: u32,
     ) -> Result<Page, Error> {
         if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(Error::InvalidArgument("limit must be from 1 to 1000".to_owned()));
+            return Err(Error::InvalidArgument(
+                "limit must be from 1 to 1000".to_owned(),
+            ));
         }
         if !is_key_prefix(prefix) {
             return Err(Error::InvalidArgument(
@@ -214,7 +229,9 @@ impl<H: Http> Bucket<H> {
             list.continuation = part.continuation;
             list.max_keys = MAX_PAGE;
         }
-        Err(Error::Other("too many foreign objects under the prefix to list it".to_owned()))
+        Err(Error::Other(
+            "too many foreign objects under the prefix to list it".to_owned(),
+        ))
     }
 
     fn page(
@@ -240,7 +257,11 @@ impl<H: Http> Bucket<H> {
             }
             objects.push(metadata);
         }
-        Ok(Page { objects, more, observed_at: part.observed_at })
+        Ok(Page {
+            objects,
+            more,
+            observed_at: part.observed_at,
+        })
     }
 
     /// Deletes objects, with one request.
@@ -249,9 +270,14 @@ impl<H: Http> Bucket<H> {
     /// The errors of the port. Some keys may have been deleted.
     pub async fn delete_many(&self, keys: &[String]) -> Result<(), Error> {
         if keys.len() > MAX_DELETE {
-            return Err(Error::InvalidArgument("at most 1000 keys can be deleted at once".to_owned()));
+            return Err(Error::InvalidArgument(
+                "at most 1000 keys can be deleted at once".to_owned(),
+            ));
         }
-        let keys = keys.iter().map(|key| Key::parse(key)).collect::<Result<Vec<_>, _>>()?;
+        let keys = keys
+            .iter()
+            .map(|key| Key::parse(key))
+            .collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
             return Ok(());
         }
@@ -268,7 +294,12 @@ impl<H: Http> Bucket<H> {
     ///
     /// # Errors
     /// `InvalidArgument`.
-    pub fn presign_put(&self, key: &str, sha256: &str, expires_in_s: u32) -> Result<Presigned, Error> {
+    pub fn presign_put(
+        &self,
+        key: &str,
+        sha256: &str,
+        expires_in_s: u32,
+    ) -> Result<Presigned, Error> {
         Ok(self.presign(&Presign::put(key, sha256, expires_in_s)?))
     }
 

@@ -59,7 +59,9 @@ impl SignedHeaders {
 
     /// The headers, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// `a;b;c`: the names, each once.
@@ -133,7 +135,14 @@ mod tests {
     #[test]
     fn queries_sort_by_encoded_name_then_value() {
         let mut query = Query::new();
-        for (name, value) in [("b", "2"), ("a", "2"), ("A", "x/y"), ("a", "1"), ("ü", ""), ("a-", "")] {
+        for (name, value) in [
+            ("b", "2"),
+            ("a", "2"),
+            ("A", "x/y"),
+            ("a", "1"),
+            ("ü", ""),
+            ("a-", ""),
+        ] {
             query.push(name, value);
         }
         assert_eq!(query.canonical(), "%C3%BC=&A=x%2Fy&a=1&a=2&a-=&b=2");
@@ -146,7 +155,10 @@ mod tests {
         headers.push("My-Header1", "  value4 ");
         headers.push("Host", "example.amazonaws.com");
         headers.push("my-header1", "a   b");
-        assert_eq!(headers.canonical(), "host:example.amazonaws.com\nmy-header1:value4,a b\n");
+        assert_eq!(
+            headers.canonical(),
+            "host:example.amazonaws.com\nmy-header1:value4,a b\n"
+        );
         assert_eq!(headers.names(), "host;my-header1");
     }
 }

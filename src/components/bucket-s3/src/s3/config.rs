@@ -60,10 +60,18 @@ struct Number {
     most: u64,
 }
 
-const CONNECT_TIMEOUT_MS: Number =
-    Number { name: "IFMATCH_CONNECT_TIMEOUT_MS", default: 5_000, least: 10, most: 600_000 };
-const REQUEST_TIMEOUT_MS: Number =
-    Number { name: "IFMATCH_REQUEST_TIMEOUT_MS", default: 30_000, least: 10, most: 3_600_000 };
+const CONNECT_TIMEOUT_MS: Number = Number {
+    name: "IFMATCH_CONNECT_TIMEOUT_MS",
+    default: 5_000,
+    least: 10,
+    most: 600_000,
+};
+const REQUEST_TIMEOUT_MS: Number = Number {
+    name: "IFMATCH_REQUEST_TIMEOUT_MS",
+    default: 30_000,
+    least: 10,
+    most: 3_600_000,
+};
 const OBJECT_BYTES: Number = Number {
     name: "IFMATCH_MAX_OBJECT_BYTES",
     default: 64 << 20,
@@ -76,7 +84,12 @@ const BATCH_BYTES: Number = Number {
     least: 1 << 10,
     most: 2 << 30,
 };
-const IN_FLIGHT: Number = Number { name: "IFMATCH_MAX_IN_FLIGHT", default: 16, least: 1, most: 64 };
+const IN_FLIGHT: Number = Number {
+    name: "IFMATCH_MAX_IN_FLIGHT",
+    default: 16,
+    least: 1,
+    most: 64,
+};
 
 impl Config {
     /// Reads the settings from name and value pairs. An empty value counts as
@@ -123,7 +136,11 @@ impl Config {
 
 fn amazon(region: &str) -> String {
     // The regions in China are a partition with a domain of its own.
-    let suffix = if region.starts_with("cn-") { ".amazonaws.com.cn" } else { ".amazonaws.com" };
+    let suffix = if region.starts_with("cn-") {
+        ".amazonaws.com.cn"
+    } else {
+        ".amazonaws.com"
+    };
     ["https://s3.", region, suffix].concat()
 }
 
@@ -162,7 +179,9 @@ impl<'a> Source<'a> {
             ));
         }
         let secret_access_key = self.require("AWS_SECRET_ACCESS_KEY")?;
-        if !secret_access_key.bytes().all(|byte| byte.is_ascii_graphic())
+        if !secret_access_key
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic())
             || secret_access_key.len() > MAX_KEY_BYTES
         {
             return Err(wrong(
@@ -194,14 +213,22 @@ impl<'a> Source<'a> {
             return if has_endpoint {
                 Ok("us-east-1".to_owned())
             } else {
-                Err(wrong("AWS_REGION", "is not set, and neither is AWS_ENDPOINT_URL_S3"))
+                Err(wrong(
+                    "AWS_REGION",
+                    "is not set, and neither is AWS_ENDPOINT_URL_S3",
+                ))
             };
         };
-        let plain = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let plain = region
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if plain && region.len() <= 63 {
             Ok(region.to_owned())
         } else {
-            Err(wrong(name, "must be at most 63 characters of A-Z a-z 0-9 - _"))
+            Err(wrong(
+                name,
+                "must be at most 63 characters of A-Z a-z 0-9 - _",
+            ))
         }
     }
 
@@ -210,7 +237,10 @@ impl<'a> Source<'a> {
         if is_bucket(bucket) {
             Ok(bucket)
         } else {
-            Err(wrong("IFMATCH_BUCKET", "must be 1 to 255 characters of A-Z a-z 0-9 - . _"))
+            Err(wrong(
+                "IFMATCH_BUCKET",
+                "must be 1 to 255 characters of A-Z a-z 0-9 - . _",
+            ))
         }
     }
 
@@ -224,9 +254,10 @@ impl<'a> Source<'a> {
         match self.get("IFMATCH_ADDRESSING") {
             None if endpoint.is_amazon() && is_label => Ok(Addressing::Virtual),
             None | Some("path") => Ok(Addressing::Path),
-            Some("virtual") if endpoint.is_ip() => {
-                Err(wrong("IFMATCH_ADDRESSING", "cannot be virtual when the endpoint is an IP address"))
-            }
+            Some("virtual") if endpoint.is_ip() => Err(wrong(
+                "IFMATCH_ADDRESSING",
+                "cannot be virtual when the endpoint is an IP address",
+            )),
             Some("virtual") if is_label => Ok(Addressing::Virtual),
             Some("virtual") => Ok(Addressing::Path),
             Some(_) => Err(wrong("IFMATCH_ADDRESSING", "must be path or virtual")),
@@ -268,7 +299,10 @@ impl<'a> Source<'a> {
             .and_then(|value| T::try_from(value).ok())
             .ok_or_else(|| {
                 let (least, most) = (decimal(number.least), decimal(number.most));
-                wrong(number.name, &["must be a number from ", &least, " to ", &most].concat())
+                wrong(
+                    number.name,
+                    &["must be a number from ", &least, " to ", &most].concat(),
+                )
             })
     }
 }
@@ -319,20 +353,29 @@ mod tests {
             }
         );
         let china = parse(&[("AWS_REGION", "cn-north-1")]).unwrap();
-        assert_eq!(china.origin(), "https://data.s3.cn-north-1.amazonaws.com.cn");
+        assert_eq!(
+            china.origin(),
+            "https://data.s3.cn-north-1.amazonaws.com.cn"
+        );
     }
 
     #[test]
     fn an_endpoint_makes_the_region_optional_and_the_bucket_a_path() {
-        let config =
-            parse(&[("AWS_REGION", ""), ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")]).unwrap();
+        let config = parse(&[
+            ("AWS_REGION", ""),
+            ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000"),
+        ])
+        .unwrap();
         assert_eq!(config.region, "us-east-1");
         assert_eq!(config.origin(), "http://127.0.0.1:9000");
         assert_eq!(config.address.bucket_path(), "/data");
         let general = parse(&[("AWS_ENDPOINT_URL", "http://h")]).unwrap();
         assert_eq!(general.origin(), "http://h");
-        let specific =
-            parse(&[("AWS_ENDPOINT_URL", "http://h"), ("AWS_ENDPOINT_URL_S3", "http://g")]).unwrap();
+        let specific = parse(&[
+            ("AWS_ENDPOINT_URL", "http://h"),
+            ("AWS_ENDPOINT_URL_S3", "http://g"),
+        ])
+        .unwrap();
         assert_eq!(specific.origin(), "http://g");
         let fallback = parse(&[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "eu-north-1")]).unwrap();
         assert_eq!(fallback.region, "eu-north-1");
@@ -342,17 +385,27 @@ mod tests {
     fn addressing_follows_the_setting_where_the_bucket_allows() {
         let forced = parse(&[("IFMATCH_ADDRESSING", "path")]).unwrap();
         assert_eq!(forced.origin(), "https://s3.eu-west-1.amazonaws.com");
-        let dotted = parse(&[("IFMATCH_ADDRESSING", "virtual"), ("IFMATCH_BUCKET", "a.b")]).unwrap();
+        let dotted =
+            parse(&[("IFMATCH_ADDRESSING", "virtual"), ("IFMATCH_BUCKET", "a.b")]).unwrap();
         assert_eq!(dotted.address.bucket_path(), "/a.b");
-        let hosted =
-            parse(&[("IFMATCH_ADDRESSING", "virtual"), ("AWS_ENDPOINT_URL", "http://h:1")]).unwrap();
+        let hosted = parse(&[
+            ("IFMATCH_ADDRESSING", "virtual"),
+            ("AWS_ENDPOINT_URL", "http://h:1"),
+        ])
+        .unwrap();
         assert_eq!(hosted.origin(), "http://data.h:1");
     }
 
     #[test]
     fn a_prefix_ends_with_a_slash() {
-        assert_eq!(parse(&[("IFMATCH_PREFIX", "apps/x")]).unwrap().prefix, "apps/x/");
-        assert_eq!(parse(&[("IFMATCH_PREFIX", "apps/x/")]).unwrap().prefix, "apps/x/");
+        assert_eq!(
+            parse(&[("IFMATCH_PREFIX", "apps/x")]).unwrap().prefix,
+            "apps/x/"
+        );
+        assert_eq!(
+            parse(&[("IFMATCH_PREFIX", "apps/x/")]).unwrap().prefix,
+            "apps/x/"
+        );
     }
 
     #[test]
@@ -360,33 +413,63 @@ mod tests {
         let long = "x".repeat(9000);
         for (name, values) in [
             ("AWS_ACCESS_KEY_ID", vec!["", "a/b", "a b", long.as_str()]),
-            ("AWS_SECRET_ACCESS_KEY", vec!["", "hunter2 ", "hunter2\n", long.as_str()]),
+            (
+                "AWS_SECRET_ACCESS_KEY",
+                vec!["", "hunter2 ", "hunter2\n", long.as_str()],
+            ),
             ("AWS_SESSION_TOKEN", vec!["t0ken\r\nx: y", long.as_str()]),
-            ("AWS_REGION", vec!["", "eu west", "eu/west", "..", long.as_str()]),
-            ("AWS_ENDPOINT_URL_S3", vec!["h", "https://", "https://u:hunter2@h", long.as_str()]),
-            ("IFMATCH_BUCKET", vec!["", "a/b", "a b", "..", long.as_str()]),
-            ("IFMATCH_PREFIX", vec!["/", "/a", "a//", "a/../b", "a b", long.as_str()]),
+            (
+                "AWS_REGION",
+                vec!["", "eu west", "eu/west", "..", long.as_str()],
+            ),
+            (
+                "AWS_ENDPOINT_URL_S3",
+                vec!["h", "https://", "https://u:hunter2@h", long.as_str()],
+            ),
+            (
+                "IFMATCH_BUCKET",
+                vec!["", "a/b", "a b", "..", long.as_str()],
+            ),
+            (
+                "IFMATCH_PREFIX",
+                vec!["/", "/a", "a//", "a/../b", "a b", long.as_str()],
+            ),
             ("IFMATCH_ADDRESSING", vec!["Path", "auto"]),
             ("IFMATCH_ETAG", vec!["raw"]),
-            ("IFMATCH_CONNECT_TIMEOUT_MS", vec!["0", "9", "600001", "-1", "+10", "1e3", " 10"]),
+            (
+                "IFMATCH_CONNECT_TIMEOUT_MS",
+                vec!["0", "9", "600001", "-1", "+10", "1e3", " 10"],
+            ),
             ("IFMATCH_REQUEST_TIMEOUT_MS", vec!["0", "3600001"]),
-            ("IFMATCH_MAX_OBJECT_BYTES", vec!["0", "1073741825", "99999999999999999999999"]),
+            (
+                "IFMATCH_MAX_OBJECT_BYTES",
+                vec!["0", "1073741825", "99999999999999999999999"],
+            ),
             ("IFMATCH_MAX_BATCH_BYTES", vec!["1"]),
             ("IFMATCH_MAX_IN_FLIGHT", vec!["0", "65"]),
         ] {
             for value in values {
                 let text = complaint(&[(name, value)]);
                 assert!(text.starts_with(name), "{name}={value}: {text}");
-                assert!(SECRETS.iter().all(|secret| !text.contains(secret)), "{text}");
+                assert!(
+                    SECRETS.iter().all(|secret| !text.contains(secret)),
+                    "{text}"
+                );
             }
         }
-        let ip = [("IFMATCH_ADDRESSING", "virtual"), ("AWS_ENDPOINT_URL", "http://127.0.0.1")];
+        let ip = [
+            ("IFMATCH_ADDRESSING", "virtual"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1"),
+        ];
         assert!(complaint(&ip).starts_with("IFMATCH_ADDRESSING"));
     }
 
     #[test]
     fn debug_output_redacts_credentials() {
         let text = format!("{:?}", parse(&[]).unwrap());
-        assert!(SECRETS.iter().all(|secret| !text.contains(secret)), "{text}");
+        assert!(
+            SECRETS.iter().all(|secret| !text.contains(secret)),
+            "{text}"
+        );
     }
 }

@@ -48,12 +48,18 @@ impl Credentials {
     /// passed on. Stores echo them in some error replies.
     #[must_use]
     pub fn appear_in(&self, text: &str) -> bool {
-        [Some(&self.access_key_id), Some(&self.secret_access_key), self.session_token.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|secret| {
-                let secret = secret.expose().as_bytes();
-                text.as_bytes().windows(secret.len().max(1)).any(|part| part == secret)
-            })
+        [
+            Some(&self.access_key_id),
+            Some(&self.secret_access_key),
+            self.session_token.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .any(|secret| {
+            let secret = secret.expose().as_bytes();
+            text.as_bytes()
+                .windows(secret.len().max(1))
+                .any(|part| part == secret)
+        })
     }
 }

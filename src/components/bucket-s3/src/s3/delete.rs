@@ -50,7 +50,11 @@ pub fn request<'a>(address: &Address, body: &'a [u8]) -> Request<'a> {
 /// How much of the reply's body to take.
 #[must_use]
 pub fn reading() -> Reading<'static> {
-    Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Refuse, budget: None }
+    Reading {
+        limit: MAX_REPLY_BYTES,
+        beyond: Beyond::Refuse,
+        budget: None,
+    }
 }
 
 /// What a reply means.
@@ -59,7 +63,11 @@ pub fn reading() -> Reading<'static> {
 /// The errors of the port. Some keys may have been deleted.
 pub fn outcome(response: &Response, config: &Config) -> Result<(), Error> {
     if response.status != 200 {
-        return Err(refusal(response, &ErrorDocument::parse(&response.body), config));
+        return Err(refusal(
+            response,
+            &ErrorDocument::parse(&response.body),
+            config,
+        ));
     }
     if !response.is_whole() {
         return Err(Error::Unavailable(match &response.end {
@@ -70,9 +78,9 @@ pub fn outcome(response: &Response, config: &Config) -> Result<(), Error> {
     match first_failure(&response.body) {
         Ok(None) => Ok(()),
         Ok(Some(failure)) => Err(failure.error(response, config)),
-        Err(Malformed(why)) => {
-            Err(Error::Other(["the reply to a delete cannot be read: ", why].concat()))
-        }
+        Err(Malformed(why)) => Err(Error::Other(
+            ["the reply to a delete cannot be read: ", why].concat(),
+        )),
     }
 }
 
@@ -85,7 +93,12 @@ struct KeyFailure {
 impl KeyFailure {
     fn error(&self, response: &Response, config: &Config) -> Error {
         let key = self.key.strip_prefix(&config.prefix).unwrap_or(&self.key);
-        let text = [&visible(key, MAX_QUOTED_CHARS), " was not deleted: ", &visible(&self.code, 64)].concat();
+        let text = [
+            &visible(key, MAX_QUOTED_CHARS),
+            " was not deleted: ",
+            &visible(&self.code, 64),
+        ]
+        .concat();
         match self.code.as_str() {
             "AccessDenied" => Error::AccessDenied(text),
             "SlowDown" => Error::Throttled(wait_ms(&response.headers)),

@@ -6,7 +6,9 @@ const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 fn digit(alphabet: &[u8], value: u8) -> char {
-    alphabet.get(usize::from(value)).map_or('0', |&byte| char::from(byte))
+    alphabet
+        .get(usize::from(value))
+        .map_or('0', |&byte| char::from(byte))
 }
 
 /// Lower-case hexadecimal digits of `bytes`.
@@ -57,7 +59,11 @@ pub fn base64(bytes: &[u8]) -> String {
         let bits = (octet(0) << 16) | (octet(1) << 8) | octet(2);
         for (position, shift) in [18_u32, 12, 6, 0].into_iter().enumerate() {
             let sextet = (bits >> shift).to_le_bytes()[0] & 63;
-            text.push(if position > group.len() { '=' } else { digit(BASE64, sextet) });
+            text.push(if position > group.len() {
+                '='
+            } else {
+                digit(BASE64, sextet)
+            });
         }
     }
     text

@@ -40,7 +40,8 @@ impl ErrorDocument {
             match path {
                 ["Error", "Code"] if is_code(text) => document.code = text.to_owned(),
                 ["Error", "Message"] => {
-                    document.message = visible(text.trim_ascii().trim_end_matches('.'), MAX_MESSAGE_CHARS);
+                    document.message =
+                        visible(text.trim_ascii().trim_end_matches('.'), MAX_MESSAGE_CHARS);
                 }
                 ["Error", "Region"] if is_region(text) => document.region = text.to_owned(),
                 ["Error", "ServerTime"] => document.server_time_ms = iso_8601_ms(text),
@@ -79,7 +80,9 @@ fn is_code(text: &str) -> bool {
 
 fn is_region(text: &str) -> bool {
     (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// How long the store wants the caller to wait. `Retry-After` may also hold a
@@ -90,7 +93,11 @@ pub fn wait_ms(headers: &Headers) -> u32 {
         .retry_after
         .as_deref()
         .and_then(decimal)
-        .and_then(|seconds| u32::try_from(seconds.saturating_mul(1000)).ok().or(Some(MAX_WAIT_MS)))
+        .and_then(|seconds| {
+            u32::try_from(seconds.saturating_mul(1000))
+                .ok()
+                .or(Some(MAX_WAIT_MS))
+        })
         .map_or(DEFAULT_WAIT_MS, |ms| ms.min(MAX_WAIT_MS))
 }
 
@@ -115,7 +122,9 @@ pub fn refusal(response: &Response, document: &ErrorDocument, config: &Config) -
     match document.code.as_str() {
         "NoSuchBucket" => return Error::NoSuchBucket(config.address.bucket.clone()),
         "ExpiredToken" | "TokenRefreshRequired" => {
-            return Error::AccessDenied(because("The temporary credentials have expired: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"));
+            return Error::AccessDenied(because(
+                "The temporary credentials have expired: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+            ));
         }
         "InvalidToken" => {
             return Error::AccessDenied(because("Check AWS_SESSION_TOKEN"));
@@ -124,13 +133,19 @@ pub fn refusal(response: &Response, document: &ErrorDocument, config: &Config) -
             return Error::AccessDenied(because("Check AWS_ACCESS_KEY_ID"));
         }
         "SignatureDoesNotMatch" => {
-            return Error::AccessDenied(because("Check AWS_SECRET_ACCESS_KEY and AWS_REGION, and that no proxy changes requests"));
+            return Error::AccessDenied(because(
+                "Check AWS_SECRET_ACCESS_KEY and AWS_REGION, and that no proxy changes requests",
+            ));
         }
         "RequestTimeTooSkewed" | "RequestExpired" => {
-            return Error::AccessDenied(because("The signature has expired: the clock of this host is wrong and the store does not tell the time"));
+            return Error::AccessDenied(because(
+                "The signature has expired: the clock of this host is wrong and the store does not tell the time",
+            ));
         }
-        "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException"
-        | "PermanentRedirect" | "TemporaryRedirect" => return elsewhere(response, document, &quote()),
+        "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException"
+        | "PermanentRedirect"
+        | "TemporaryRedirect" => return elsewhere(response, document, &quote()),
         "EntityTooLarge" => {
             return Error::TooLarge(document.max_size.unwrap_or(config.limits.object_bytes));
         }
@@ -158,11 +173,27 @@ pub fn refusal(response: &Response, document: &ErrorDocument, config: &Config) -
 /// The bucket is in another region, or at another endpoint. Redirects are never
 /// followed: where data and signatures go is the operator's decision.
 fn elsewhere(response: &Response, document: &ErrorDocument, quote: &str) -> Error {
-    let told = response.headers.bucket_region.as_deref().filter(|region| is_region(region));
+    let told = response
+        .headers
+        .bucket_region
+        .as_deref()
+        .filter(|region| is_region(region));
     let region = told.unwrap_or(&document.region);
     Error::Misconfigured(if region.is_empty() {
-        ["AWS_REGION or AWS_ENDPOINT_URL_S3 does not fit the bucket (", quote, ")"].concat()
+        [
+            "AWS_REGION or AWS_ENDPOINT_URL_S3 does not fit the bucket (",
+            quote,
+            ")",
+        ]
+        .concat()
     } else {
-        ["AWS_REGION must be ", region, ", where the bucket is (", quote, ")"].concat()
+        [
+            "AWS_REGION must be ",
+            region,
+            ", where the bucket is (",
+            quote,
+            ")",
+        ]
+        .concat()
     })
 }

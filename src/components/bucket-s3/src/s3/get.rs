@@ -61,8 +61,16 @@ impl GetObject {
     pub fn reading<'a>(&self, config: &Config, budget: &'a Budget) -> Reading<'a> {
         let whole = config.limits.object_bytes;
         match self.span {
-            Span::All => Reading { limit: whole, beyond: Beyond::Refuse, budget: Some(budget) },
-            Span::First(bytes) => Reading { limit: whole.min(bytes.into()), beyond: Beyond::Cut, budget: Some(budget) },
+            Span::All => Reading {
+                limit: whole,
+                beyond: Beyond::Refuse,
+                budget: Some(budget),
+            },
+            Span::First(bytes) => Reading {
+                limit: whole.min(bytes.into()),
+                beyond: Beyond::Cut,
+                budget: Some(budget),
+            },
         }
     }
 
@@ -107,9 +115,21 @@ impl GetObject {
         let version = response.headers.version().ok_or_else(|| {
             Error::Unsupported("the store, or a proxy before it, gives no strong ETag".to_owned())
         })?;
-        let modified_at = response.headers.last_modified.as_deref().and_then(http_date_ms);
-        let metadata = Metadata { key: self.key.clone(), version, size, modified_at };
-        Ok(Found::Object { metadata, body: response.body })
+        let modified_at = response
+            .headers
+            .last_modified
+            .as_deref()
+            .and_then(http_date_ms);
+        let metadata = Metadata {
+            key: self.key.clone(),
+            version,
+            size,
+            modified_at,
+        };
+        Ok(Found::Object {
+            metadata,
+            body: response.body,
+        })
     }
 }
 
@@ -135,7 +155,9 @@ fn size(response: &Response, span: Span) -> Result<u64, Error> {
         },
         (206, Span::First(asked)) => {
             let Some((first, last, size)) = response.headers.content_range() else {
-                return Err(Error::Unsupported("the store gives no Content-Range".to_owned()));
+                return Err(Error::Unsupported(
+                    "the store gives no Content-Range".to_owned(),
+                ));
             };
             let due = size.min(asked.into());
             if first == 0 && length == due && last >= due.saturating_sub(1) && last < size {
@@ -144,6 +166,8 @@ fn size(response: &Response, span: Span) -> Result<u64, Error> {
                 Err(truncated())
             }
         }
-        _ => Err(Error::Other("the store gave a part of an object that was asked for whole".to_owned())),
+        _ => Err(Error::Other(
+            "the store gave a part of an object that was asked for whole".to_owned(),
+        )),
     }
 }

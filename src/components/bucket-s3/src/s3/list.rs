@@ -63,10 +63,15 @@ impl Entry {
             return Ok(None);
         };
         match (version(&self.etag), self.size) {
-            (Some(version), Some(size)) => {
-                Ok(Some(Metadata { key: Key::parse(key)?, version, size, modified_at: self.modified_at }))
-            }
-            _ => Err(Error::Unsupported("the store lists objects without ETag or size".to_owned())),
+            (Some(version), Some(size)) => Ok(Some(Metadata {
+                key: Key::parse(key)?,
+                version,
+                size,
+                modified_at: self.modified_at,
+            })),
+            _ => Err(Error::Unsupported(
+                "the store lists objects without ETag or size".to_owned(),
+            )),
         }
     }
 }
@@ -91,7 +96,11 @@ impl ListObjects {
     /// How much of the reply's body to take.
     #[must_use]
     pub fn reading() -> Reading<'static> {
-        Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Refuse, budget: None }
+        Reading {
+            limit: MAX_REPLY_BYTES,
+            beyond: Beyond::Refuse,
+            budget: None,
+        }
     }
 
     /// What a reply means. Entries beyond `max_keys` are dropped, which the
@@ -104,24 +113,38 @@ impl ListObjects {
             return Err(cached());
         }
         if response.status != 200 {
-            return Err(refusal(response, &ErrorDocument::parse(&response.body), config));
+            return Err(refusal(
+                response,
+                &ErrorDocument::parse(&response.body),
+                config,
+            ));
         }
         match &response.end {
             End::Complete if response.is_whole() => {}
             End::Cut | End::OverBudget => {
-                return Err(Error::Other("the store's listing is longer than 8 MiB".to_owned()));
+                return Err(Error::Other(
+                    "the store's listing is longer than 8 MiB".to_owned(),
+                ));
             }
             End::Complete => {
-                return Err(Error::Unavailable("the listing is shorter than announced".to_owned()));
+                return Err(Error::Unavailable(
+                    "the listing is shorter than announced".to_owned(),
+                ));
             }
             End::Broken(why) => {
-                return Err(Error::Unavailable(["the listing broke off: ", why].concat()));
+                return Err(Error::Unavailable(
+                    ["the listing broke off: ", why].concat(),
+                ));
             }
         }
         let (entries, continuation) = parse(&response.body).map_err(|Malformed(why)| {
             Error::Other(["the store's listing cannot be read: ", why].concat())
         })?;
-        Ok(Part { entries, continuation, observed_at: response.headers.observed_at() })
+        Ok(Part {
+            entries,
+            continuation,
+            observed_at: response.headers.observed_at(),
+        })
     }
 }
 
@@ -131,7 +154,9 @@ impl ListObjects {
 /// `Unsupported`: the tail of a log would be looked for in the wrong place.
 pub fn check_order(previous: Option<&str>, prefix: &str, key: &str) -> Result<(), Error> {
     if !key.starts_with(prefix) {
-        return Err(Error::Unsupported("the store's listing ignores the prefix".to_owned()));
+        return Err(Error::Unsupported(
+            "the store's listing ignores the prefix".to_owned(),
+        ));
     }
     if previous.is_some_and(|previous| key <= previous) {
         return Err(Error::Unsupported(

@@ -110,7 +110,13 @@ pub fn is_key_prefix(text: &str) -> bool {
 pub fn visible(text: &str, limit: usize) -> String {
     text.chars()
         .take(limit)
-        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+        .map(|c| {
+            if c == ' ' || c.is_ascii_graphic() {
+                c
+            } else {
+                '?'
+            }
+        })
         .collect()
 }
 
@@ -242,17 +248,40 @@ mod tests {
         }
         let too_long = "k".repeat(MAX_KEY_BYTES + 1);
         for bad in [
-            "", "/", "/a", "a/", "a//b", ".", "..", "a/./b", "a/../b", "a b", "a+b", "ä", "a%2fb",
-            "a\n", too_long.as_str(),
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/./b",
+            "a/../b",
+            "a b",
+            "a+b",
+            "ä",
+            "a%2fb",
+            "a\n",
+            too_long.as_str(),
         ] {
-            assert!(matches!(Key::parse(bad), Err(Error::InvalidArgument(_))), "{bad}");
+            assert!(
+                matches!(Key::parse(bad), Err(Error::InvalidArgument(_))),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn versions_hold_no_quotes_blanks_or_control_characters() {
         assert!(Version::parse("d41d8cd9-2").is_some());
-        for bad in ["", "a\"b", "a b", "a\r\nx: y", "ü", &"v".repeat(MAX_VERSION_BYTES + 1)] {
+        for bad in [
+            "",
+            "a\"b",
+            "a b",
+            "a\r\nx: y",
+            "ü",
+            &"v".repeat(MAX_VERSION_BYTES + 1),
+        ] {
             assert!(Version::parse(bad).is_none(), "{bad}");
         }
     }

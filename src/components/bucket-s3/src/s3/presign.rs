@@ -69,8 +69,12 @@ impl Presign {
         for (name, value) in &self.headers {
             headers.push(name, value);
         }
-        let credential =
-            [config.credentials.access_key_id.expose(), "/", &signer.scope().text(&at)].concat();
+        let credential = [
+            config.credentials.access_key_id.expose(),
+            "/",
+            &signer.scope().text(&at),
+        ]
+        .concat();
         let mut query = Query::new();
         query.push("X-Amz-Algorithm", ALGORITHM);
         query.push("X-Amz-Credential", &credential);
@@ -81,7 +85,9 @@ impl Presign {
             query.push("X-Amz-Security-Token", token.expose());
         }
         let query = query.canonical();
-        let path = config.address.object_path(&[&config.prefix, self.key.as_str()].concat());
+        let path = config
+            .address
+            .object_path(&[&config.prefix, self.key.as_str()].concat());
         let signature = signer.sign(
             &CanonicalRequest {
                 method: self.method.as_str(),
@@ -94,7 +100,15 @@ impl Presign {
         );
         Presigned {
             method: self.method.as_str(),
-            url: [&config.origin(), &path, "?", &query, "&X-Amz-Signature=", &signature].concat(),
+            url: [
+                &config.origin(),
+                &path,
+                "?",
+                &query,
+                "&X-Amz-Signature=",
+                &signature,
+            ]
+            .concat(),
             headers: headers
                 .iter()
                 .filter(|(name, _)| *name != "host")
@@ -108,6 +122,8 @@ fn checked_expiry(expires_in_s: u32) -> Result<u32, Error> {
     if (1..=MAX_EXPIRES_S).contains(&expires_in_s) {
         Ok(expires_in_s)
     } else {
-        Err(Error::InvalidArgument("expires-in-s must be from 1 to 604800".to_owned()))
+        Err(Error::InvalidArgument(
+            "expires-in-s must be from 1 to 604800".to_owned(),
+        ))
     }
 }

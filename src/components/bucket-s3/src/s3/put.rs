@@ -50,18 +50,18 @@ impl PutObject {
     /// How much of the reply's body to take.
     #[must_use]
     pub fn reading() -> Reading<'static> {
-        Reading { limit: MAX_REPLY_BYTES, beyond: Beyond::Cut, budget: None }
+        Reading {
+            limit: MAX_REPLY_BYTES,
+            beyond: Beyond::Cut,
+            budget: None,
+        }
     }
 
     /// What a reply, or its absence, means.
     ///
     /// # Errors
     /// The errors of the port; nothing was written then.
-    pub fn step(
-        &self,
-        result: Result<Response, Failure>,
-        config: &Config,
-    ) -> Result<Step, Error> {
+    pub fn step(&self, result: Result<Response, Failure>, config: &Config) -> Result<Step, Error> {
         let indeterminate = |why: String| Ok(Step::Done(PutOutcome::Indeterminate(why)));
         let response = match result {
             Ok(response) => response,
@@ -97,11 +97,14 @@ fn written(response: &Response, document: &ErrorDocument) -> PutOutcome {
         return PutOutcome::Indeterminate(answered(response, document));
     }
     match response.headers.version() {
-        Some(version) => {
-            PutOutcome::Written { version, observed_at: response.headers.observed_at() }
-        }
+        Some(version) => PutOutcome::Written {
+            version,
+            observed_at: response.headers.observed_at(),
+        },
         // Asking for the version by another request could find a later write.
-        None => PutOutcome::Indeterminate("the store accepted the write without a strong ETag".to_owned()),
+        None => PutOutcome::Indeterminate(
+            "the store accepted the write without a strong ETag".to_owned(),
+        ),
     }
 }
 

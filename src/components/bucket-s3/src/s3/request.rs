@@ -64,7 +64,14 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn new(method: Method, path: String, query: Query, body: Option<&'a [u8]>) -> Self {
         let payload = sha256_hex(body.unwrap_or_default());
-        Self { method, path, query, headers: Vec::new(), body, payload }
+        Self {
+            method,
+            path,
+            query,
+            headers: Vec::new(),
+            body,
+            payload,
+        }
     }
 
     /// Adds a header to sign.
@@ -130,13 +137,21 @@ impl<'a> Request<'a> {
         }
         if let Some(body) = self.body {
             // Without it a host would send the body in chunks, which S3 refuses.
-            sent.push(own("content-length", &decimal(u64::try_from(body.len()).unwrap_or(u64::MAX))));
+            sent.push(own(
+                "content-length",
+                &decimal(u64::try_from(body.len()).unwrap_or(u64::MAX)),
+            ));
         }
         let mut target = self.path.clone();
         if !query.is_empty() {
             target.push('?');
             target.push_str(&query);
         }
-        SignedRequest { method: self.method, target, headers: sent, body: self.body }
+        SignedRequest {
+            method: self.method,
+            target,
+            headers: sent,
+            body: self.body,
+        }
     }
 }

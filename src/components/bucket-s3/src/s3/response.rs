@@ -90,7 +90,9 @@ impl Headers {
     /// that had returned before.
     #[must_use]
     pub fn is_cached(&self) -> bool {
-        self.age.as_deref().is_some_and(|age| decimal(age) != Some(0))
+        self.age
+            .as_deref()
+            .is_some_and(|age| decimal(age) != Some(0))
     }
 
     /// `ETag` as a version.
@@ -102,7 +104,11 @@ impl Headers {
     /// `Content-Range`: the first and last byte given, and the size of the whole.
     #[must_use]
     pub fn content_range(&self) -> Option<(u64, u64, u64)> {
-        let (span, size) = self.content_range.as_deref()?.strip_prefix("bytes ")?.split_once('/')?;
+        let (span, size) = self
+            .content_range
+            .as_deref()?
+            .strip_prefix("bytes ")?
+            .split_once('/')?;
         let (first, last) = span.split_once('-')?;
         Some((decimal(first)?, decimal(last)?, decimal(size)?))
     }
@@ -120,7 +126,9 @@ fn single(values: &[Vec<u8>]) -> Option<String> {
 /// A number of digits only: no sign, no blank.
 #[must_use]
 pub fn decimal(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 /// The version that an entity tag stands for. Stores put it in quotes, but some
@@ -131,7 +139,9 @@ pub fn version(etag: &str) -> Option<Version> {
     if etag.starts_with("W/") {
         return None;
     }
-    let bare = etag.strip_prefix('"').map_or(Some(etag), |rest| rest.strip_suffix('"'))?;
+    let bare = etag
+        .strip_prefix('"')
+        .map_or(Some(etag), |rest| rest.strip_suffix('"'))?;
     Version::parse(bare)
 }
 
@@ -166,7 +176,11 @@ impl Response {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let length = u64::try_from(self.body.len()).unwrap_or(u64::MAX);
-        self.end == End::Complete && self.headers.content_length().is_none_or(|stated| stated == length)
+        self.end == End::Complete
+            && self
+                .headers
+                .content_length()
+                .is_none_or(|stated| stated == length)
     }
 }
 
@@ -230,7 +244,11 @@ impl<'a> Collector<'a> {
         let is_success = (200..300).contains(&status);
         let mut collector = Self {
             bytes: Vec::new(),
-            limit: if is_success { reading.limit } else { MAX_ERROR_BYTES },
+            limit: if is_success {
+                reading.limit
+            } else {
+                MAX_ERROR_BYTES
+            },
             expected: headers.content_length(),
             reserved: 0,
             budget: reading.budget.filter(|_| is_success),
@@ -280,8 +298,12 @@ impl<'a> Collector<'a> {
     /// Takes the next bytes.
     pub fn push(&mut self, chunk: &[u8]) {
         let room = self.limit.saturating_sub(self.len());
-        let taken = chunk.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(chunk);
-        let total = self.len().saturating_add(u64::try_from(taken.len()).unwrap_or(u64::MAX));
+        let taken = chunk
+            .get(..usize::try_from(room).unwrap_or(usize::MAX))
+            .unwrap_or(chunk);
+        let total = self
+            .len()
+            .saturating_add(u64::try_from(taken.len()).unwrap_or(u64::MAX));
         if total > self.reserved {
             self.reserve(total);
             if self.end.is_some() {
@@ -299,7 +321,12 @@ impl<'a> Collector<'a> {
     /// The response, given how the stream ended if reading was not over before.
     #[must_use]
     pub fn finish(self, status: u16, headers: Headers, end: End) -> Response {
-        Response { status, headers, body: self.bytes, end: self.end.unwrap_or(end) }
+        Response {
+            status,
+            headers,
+            body: self.bytes,
+            end: self.end.unwrap_or(end),
+        }
     }
 }
 
@@ -308,12 +335,30 @@ mod tests {
     use super::*;
 
     fn headers(length: Option<&str>) -> Headers {
-        Headers { content_length: length.map(ToOwned::to_owned), ..Headers::default() }
+        Headers {
+            content_length: length.map(ToOwned::to_owned),
+            ..Headers::default()
+        }
     }
 
-    fn collect(status: u16, length: Option<&str>, limit: u64, beyond: Beyond, chunks: &[&str], budget: &Budget) -> Response {
+    fn collect(
+        status: u16,
+        length: Option<&str>,
+        limit: u64,
+        beyond: Beyond,
+        chunks: &[&str],
+        budget: &Budget,
+    ) -> Response {
         let headers = headers(length);
-        let mut collector = Collector::new(status, &headers, Reading { limit, beyond, budget: Some(budget) });
+        let mut collector = Collector::new(
+            status,
+            &headers,
+            Reading {
+                limit,
+                beyond,
+                budget: Some(budget),
+            },
+        );
         for chunk in chunks {
             if collector.wanted() == 0 {
                 break;
@@ -328,20 +373,73 @@ mod tests {
     fn a_body_is_taken_up_to_its_limit() {
         let ample = Budget::new(1000);
         for (length, limit, beyond, chunks, body, end) in [
-            (Some("5"), 10, Beyond::Refuse, vec!["he", "llo"], "hello", End::Complete),
-            (None, 10, Beyond::Refuse, vec!["he", "llo"], "hello", End::Complete),
-            (Some("5"), 5, Beyond::Refuse, vec!["hello"], "hello", End::Complete),
-            (None, 5, Beyond::Refuse, vec!["hello"], "hello", End::Complete),
+            (
+                Some("5"),
+                10,
+                Beyond::Refuse,
+                vec!["he", "llo"],
+                "hello",
+                End::Complete,
+            ),
+            (
+                None,
+                10,
+                Beyond::Refuse,
+                vec!["he", "llo"],
+                "hello",
+                End::Complete,
+            ),
+            (
+                Some("5"),
+                5,
+                Beyond::Refuse,
+                vec!["hello"],
+                "hello",
+                End::Complete,
+            ),
+            (
+                None,
+                5,
+                Beyond::Refuse,
+                vec!["hello"],
+                "hello",
+                End::Complete,
+            ),
             (Some("5"), 4, Beyond::Refuse, vec!["hello"], "", End::Cut),
             (None, 4, Beyond::Refuse, vec!["he", "llo"], "hell", End::Cut),
-            (Some("5"), 4, Beyond::Cut, vec!["he", "llo"], "hell", End::Cut),
-            (Some("5"), 4, Beyond::Cut, vec!["hell", "o"], "hell", End::Cut),
+            (
+                Some("5"),
+                4,
+                Beyond::Cut,
+                vec!["he", "llo"],
+                "hell",
+                End::Cut,
+            ),
+            (
+                Some("5"),
+                4,
+                Beyond::Cut,
+                vec!["hell", "o"],
+                "hell",
+                End::Cut,
+            ),
             (None, 4, Beyond::Cut, vec!["hello"], "hell", End::Cut),
             (Some("0"), 4, Beyond::Cut, vec![], "", End::Complete),
-            (Some("5"), 9, Beyond::Refuse, vec!["hello", "more"], "hello", End::Complete),
+            (
+                Some("5"),
+                9,
+                Beyond::Refuse,
+                vec!["hello", "more"],
+                "hello",
+                End::Complete,
+            ),
         ] {
             let response = collect(200, length, limit, beyond, &chunks, &ample);
-            assert_eq!((response.body.as_slice(), &response.end), (body.as_bytes(), &end), "{length:?} {limit} {chunks:?}");
+            assert_eq!(
+                (response.body.as_slice(), &response.end),
+                (body.as_bytes(), &end),
+                "{length:?} {limit} {chunks:?}"
+            );
         }
     }
 
@@ -355,11 +453,23 @@ mod tests {
     #[test]
     fn replies_share_one_budget() {
         let budget = Budget::new(7);
-        assert_eq!(collect(200, Some("5"), 10, Beyond::Refuse, &["hello"], &budget).end, End::Complete);
-        assert_eq!(collect(200, Some("5"), 10, Beyond::Refuse, &["hello"], &budget).end, End::OverBudget);
-        assert_eq!(collect(200, None, 10, Beyond::Refuse, &["he", "llo"], &budget).end, End::OverBudget);
+        assert_eq!(
+            collect(200, Some("5"), 10, Beyond::Refuse, &["hello"], &budget).end,
+            End::Complete
+        );
+        assert_eq!(
+            collect(200, Some("5"), 10, Beyond::Refuse, &["hello"], &budget).end,
+            End::OverBudget
+        );
+        assert_eq!(
+            collect(200, None, 10, Beyond::Refuse, &["he", "llo"], &budget).end,
+            End::OverBudget
+        );
         // An error document is small, and not held for the caller.
-        assert_eq!(collect(404, None, 10, Beyond::Refuse, &["hello"], &budget).body, b"hello");
+        assert_eq!(
+            collect(404, None, 10, Beyond::Refuse, &["hello"], &budget).body,
+            b"hello"
+        );
     }
 
     #[test]
@@ -382,7 +492,10 @@ mod tests {
             (vec![], None),
         ] {
             let headers = Headers::collect(&|name| match name {
-                "etag" => values.iter().map(|value| value.as_bytes().to_vec()).collect(),
+                "etag" => values
+                    .iter()
+                    .map(|value| value.as_bytes().to_vec())
+                    .collect(),
                 _ => vec![vec![b'x'; 2000]],
             });
             assert_eq!(headers.etag.as_deref(), kept, "{values:?}");
@@ -394,16 +507,38 @@ mod tests {
     fn entity_tags_lose_their_quotes() {
         assert_eq!(version("\"abc-1\"").unwrap().token(), "abc-1");
         assert_eq!(version("abc-1").unwrap().token(), "abc-1");
-        for bad in ["", "\"", "\"\"", "\"a", "a\"", "W/\"abc\"", "\"a b\"", "\"a\"b\""] {
+        for bad in [
+            "",
+            "\"",
+            "\"\"",
+            "\"a",
+            "a\"",
+            "W/\"abc\"",
+            "\"a b\"",
+            "\"a\"b\"",
+        ] {
             assert!(version(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
     fn ranges_and_numbers_are_digits_only() {
-        let range = |text: &str| Headers { content_range: Some(text.to_owned()), ..Headers::default() }.content_range();
+        let range = |text: &str| {
+            Headers {
+                content_range: Some(text.to_owned()),
+                ..Headers::default()
+            }
+            .content_range()
+        };
         assert_eq!(range("bytes 0-9/443"), Some((0, 9, 443)));
-        for bad in ["bytes 0-9/*", "bytes */443", "0-9/443", "bytes 0-+9/443", "bytes 0-9", ""] {
+        for bad in [
+            "bytes 0-9/*",
+            "bytes */443",
+            "0-9/443",
+            "bytes 0-+9/443",
+            "bytes 0-9",
+            "",
+        ] {
             assert_eq!(range(bad), None, "{bad}");
         }
         assert_eq!(headers(Some("-1")).content_length(), None);

@@ -64,7 +64,13 @@ impl Scope<'_> {
 /// The text that the signature covers.
 #[must_use]
 pub fn string_to_sign(request: &CanonicalRequest<'_>, scope: &Scope<'_>, at: &AmzDate) -> String {
-    [ALGORITHM, at.as_str(), &scope.text(at), &sha256_hex(request.text().as_bytes())].join("\n")
+    [
+        ALGORITHM,
+        at.as_str(),
+        &scope.text(at),
+        &sha256_hex(request.text().as_bytes()),
+    ]
+    .join("\n")
 }
 
 /// A signing key, derived for one day, region and service.
@@ -94,13 +100,21 @@ impl Signer {
     /// A signer for one secret, region and service.
     #[must_use]
     pub fn new(secret: Secret, region: &str, service: &'static str) -> Self {
-        Self { secret, region: region.to_owned(), service, key: RefCell::new(None) }
+        Self {
+            secret,
+            region: region.to_owned(),
+            service,
+            key: RefCell::new(None),
+        }
     }
 
     /// The scope that it signs for.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
-        Scope { region: &self.region, service: self.service }
+        Scope {
+            region: &self.region,
+            service: self.service,
+        }
     }
 
     /// The signature of a request, in hexadecimal digits.
@@ -114,7 +128,10 @@ impl Signer {
                 SigningKey::derive(&self.secret, &self.scope(), at.date()),
             )),
         };
-        hex(&hmac_sha256(&key.0, &string_to_sign(request, &self.scope(), at)))
+        hex(&hmac_sha256(
+            &key.0,
+            &string_to_sign(request, &self.scope(), at),
+        ))
     }
 }
 

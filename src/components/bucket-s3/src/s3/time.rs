@@ -56,23 +56,34 @@ fn digits(text: &mut String, value: u64, width: u32) {
 ///
 /// Counts in years that start in March, so that the leap day comes last, and in
 /// eras of 400 years, which all have the same number of days.
-#[allow(clippy::arithmetic_side_effects, reason = "the day is at most that of LAST_S")]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "the day is at most that of LAST_S"
+)]
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     (year, month, day)
 }
 
 /// Milliseconds since the epoch of a date and time; nothing before 1970, after
 /// 9999, or for a day that its month does not have.
-#[allow(clippy::arithmetic_side_effects, reason = "all parts are bounded by the first check")]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "all parts are bounded by the first check"
+)]
 fn unix_ms(year: u64, month: u64, day: u64, hour: u64, minute: u64, second: u64) -> Option<u64> {
     // A leap second, 60, is the first second of the next minute.
     let in_range = (1970..=9999).contains(&year)
@@ -98,7 +109,9 @@ fn unix_ms(year: u64, month: u64, day: u64, hour: u64, minute: u64, second: u64)
 
 fn number(text: &str, from: usize, to: usize) -> Option<u64> {
     let part = text.get(from..to)?;
-    part.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+    part.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then_some(())?;
     part.parse().ok()
 }
 
@@ -165,9 +178,15 @@ mod tests {
     #[test]
     fn http_dates() {
         // The example of RFC 9110, section 5.6.7.
-        assert_eq!(http_date_ms("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777_000));
+        assert_eq!(
+            http_date_ms("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(784_111_777_000)
+        );
         assert_eq!(http_date_ms("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        assert_eq!(http_date_ms("Thu, 29 Feb 2024 23:59:60 GMT"), Some(1_709_251_200_000));
+        assert_eq!(
+            http_date_ms("Thu, 29 Feb 2024 23:59:60 GMT"),
+            Some(1_709_251_200_000)
+        );
         for bad in [
             "",
             "Sunday, 06-Nov-94 08:49:37 GMT",
@@ -186,10 +205,16 @@ mod tests {
 
     #[test]
     fn iso_dates() {
-        assert_eq!(iso_8601_ms("1994-11-06T08:49:37.123Z"), Some(784_111_777_123));
+        assert_eq!(
+            iso_8601_ms("1994-11-06T08:49:37.123Z"),
+            Some(784_111_777_123)
+        );
         assert_eq!(iso_8601_ms("1994-11-06T08:49:37Z"), Some(784_111_777_000));
         assert_eq!(iso_8601_ms("1994-11-06T08:49:37.5Z"), Some(784_111_777_500));
-        assert_eq!(iso_8601_ms("1994-11-06T08:49:37.123456789Z"), Some(784_111_777_123));
+        assert_eq!(
+            iso_8601_ms("1994-11-06T08:49:37.123456789Z"),
+            Some(784_111_777_123)
+        );
         for bad in [
             "",
             "1994-11-06",

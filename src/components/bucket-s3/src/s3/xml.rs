@@ -30,17 +30,16 @@ struct Open {
 ///
 /// # Errors
 /// `Malformed`, also when `visit` says so. Elements may have been visited.
-pub fn walk(
-    document: &[u8],
-    visit: &mut Visit<'_>,
-) -> Result<(), Malformed> {
+pub fn walk(document: &[u8], visit: &mut Visit<'_>) -> Result<(), Malformed> {
     let text = core::str::from_utf8(document).map_err(|_| Malformed("it is not UTF-8"))?;
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     let mut open: Vec<Open> = Vec::new();
     let mut seen_root = false;
     // Each turn consumes at least one byte of a document whose size is bounded.
     loop {
-        let event = reader.read_event().map_err(|_| Malformed("it is not well-formed"))?;
+        let event = reader
+            .read_event()
+            .map_err(|_| Malformed("it is not well-formed"))?;
         match event {
             Event::Start(start) => {
                 enter(&mut open, &mut seen_root, start.local_name().as_ref())?;
@@ -77,14 +76,14 @@ fn enter(open: &mut Vec<Open>, seen_root: &mut bool, name: &str) -> Result<(), M
     if open.len() >= MAX_DEPTH {
         return Err(Malformed("it is nested too deeply"));
     }
-    open.push(Open { name: name.to_owned(), text: String::new() });
+    open.push(Open {
+        name: name.to_owned(),
+        text: String::new(),
+    });
     Ok(())
 }
 
-fn leave(
-    open: &mut Vec<Open>,
-    visit: &mut Visit<'_>,
-) -> Result<(), Malformed> {
+fn leave(open: &mut Vec<Open>, visit: &mut Visit<'_>) -> Result<(), Malformed> {
     let path: Vec<&str> = open.iter().map(|element| element.name.as_str()).collect();
     let text = open.last().map_or("", |element| element.text.as_str());
     visit(&path, text)?;
@@ -95,7 +94,11 @@ fn leave(
 fn append(open: &mut [Open], text: &str) -> Result<(), Malformed> {
     // White space around the root belongs to no element.
     let Some(element) = open.last_mut() else {
-        return if text.trim_ascii().is_empty() { Ok(()) } else { Err(Malformed("it has text outside its root")) };
+        return if text.trim_ascii().is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed("it has text outside its root"))
+        };
     };
     if element.text.len().saturating_add(text.len()) > MAX_TEXT_BYTES {
         return Err(Malformed("it has too long a text"));

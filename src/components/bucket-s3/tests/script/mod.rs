@@ -26,14 +26,28 @@ pub struct Raw {
 
 impl Raw {
     pub fn parse(text: &str) -> Self {
-        let (head, body) = text.split_once("\n\n").unwrap_or_else(|| panic!("no blank line: {text}"));
+        let (head, body) = text
+            .split_once("\n\n")
+            .unwrap_or_else(|| panic!("no blank line: {text}"));
         let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
         let headers = lines
             .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{line}")))
             .map(|(name, value)| (name.to_lowercase(), value.as_bytes().to_vec()))
             .collect();
-        Self { status, headers, body: body.as_bytes().to_vec(), is_broken: false }
+        Self {
+            status,
+            headers,
+            body: body.as_bytes().to_vec(),
+            is_broken: false,
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<String> {
@@ -55,7 +69,11 @@ impl Raw {
             }
             collector.push(&chunk[..chunk.len().min(wanted)]);
         }
-        let end = if self.is_broken { End::Broken("reset".to_owned()) } else { End::Complete };
+        let end = if self.is_broken {
+            End::Broken("reset".to_owned())
+        } else {
+            End::Complete
+        };
         collector.finish(self.status, headers, end)
     }
 }
@@ -108,7 +126,11 @@ impl Http for Script {
             body: request.body.map(<[u8]>::to_vec),
         });
         let mut replies = self.replies.borrow_mut();
-        let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
+        let reply = if replies.len() > 1 {
+            replies.pop_front()
+        } else {
+            replies.front().cloned()
+        };
         reply.unwrap().map(|raw| raw.response(reading))
     }
 
