@@ -37,6 +37,17 @@ pub mod log {
     pub use super::generated::ifmatch::protocols::types::{Error, Token, Writer};
 }
 
+impl log::Cursor {
+    /// A place of which nothing but the offset is known.
+    pub fn at(offset: log::Offset) -> Self {
+        Self {
+            offset,
+            slot: None,
+            absent_until: None,
+        }
+    }
+}
+
 /// `ifmatch:protocols/retention`.
 pub mod retention {
     pub use super::generated::exports::ifmatch::protocols::retention::*;

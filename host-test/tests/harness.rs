@@ -7,6 +7,9 @@
 use anyhow::Result;
 use host_test::artifact::Artifact;
 use host_test::bindings::bucket::{Error, Found, Precondition, PutOutcome, Read, Span, Write};
+use host_test::bindings::log::{
+    AppendOptions, AppendOutcome, Cursor, Extent, ReadLimit, ReadOutcome, Writer,
+};
 use host_test::faults::{Clocks, Fault, Loss, Moment, Pause, Rates, on};
 use host_test::host::Instance;
 use host_test::store::Kind;
@@ -212,6 +215,61 @@ fn a_paused_instance_sees_its_reply_afterwards() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+fn shared() -> AppendOptions {
+    AppendOptions {
+        writer: Writer::Shared,
+        expected: None,
+        producer: None,
+    }
+}
+
+#[test]
+fn the_composed_component_appends_to_a_log() -> Result<()> {
+    simulate(7, async |world| {
+        let mut a = world.instance("a").await?;
+        let first = a
+            .log()
+            .append("orders", &[b"one".to_vec()], &shared())
+            .await?;
+        assert_eq!(
+            first,
+            Ok(AppendOutcome::Appended(Extent { start: 0, end: 1 }))
+        );
+        let before = world.store().totals();
+        let second = a
+            .log()
+            .append("orders", &[b"two".to_vec(), b"three".to_vec()], &shared())
+            .await?;
+        assert_eq!(
+            second,
+            Ok(AppendOutcome::Appended(Extent { start: 1, end: 3 }))
+        );
+        let used = world.store().totals().since(&before);
+        assert_eq!(
+            (used.of(Kind::Put), used.all()),
+            (1, 1),
+            "a warm append: {used}"
+        );
+
+        let mut b = world.instance("b").await?;
+        let limit = ReadLimit {
+            records: 10,
+            bytes: 1 << 20,
+        };
+        let Ok(ReadOutcome::Records(batch)) = b.log().read("orders", Cursor::at(0), limit).await? else {
+            panic!("nothing to read");
+        };
+        let bodies: Vec<&[u8]> = batch
+            .entries
+            .iter()
+            .map(|entry| entry.body.as_slice())
+            .collect();
+        assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
+        assert!(b.receipts().take().await?.gets > 0);
+        Ok(())
+    })
 }
 
 #[test]
