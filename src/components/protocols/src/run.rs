@@ -6,6 +6,7 @@ use core::task::{Context, Poll, Waker};
 use std::rc::Rc;
 
 use ifmatch::error::Error;
+use ifmatch::lease::Leases;
 use ifmatch::log::Logs;
 use ifmatch::store::Store;
 
@@ -15,6 +16,7 @@ use crate::port::{Host, Port};
 pub(crate) struct Instance {
     pub(crate) store: Rc<Store<Port, Host>>,
     pub(crate) logs: Logs<Port, Host>,
+    pub(crate) leases: Leases<Port, Host>,
 }
 
 thread_local! {
@@ -22,6 +24,7 @@ thread_local! {
         let store = Rc::new(Store::new(Port, Host));
         Instance {
             logs: Logs::new(store.clone()),
+            leases: Leases::new(store.clone()),
             store,
         }
     };
