@@ -1,0 +1,588 @@
+//! What every operation costs: requests counted at the store, beside the documented
+//! maximum.
+//!
+//! The component is the one that is shipped; the store is in this process, or, for
+//! a log of a million segments, behind a socket on loopback. A row over its maximum
+//! makes the command fail. An operation is added by one `charge` where the state of
+//! the log is right for it.
+
+use anyhow::{Context, Result, bail, ensure};
+use host_test::artifact::Artifact;
+use host_test::bindings::log::{
+    AppendOptions, AppendOutcome, CreateOutcome, Cursor, ReadLimit, ReadOutcome, Settings, Token,
+    Writer,
+};
+use host_test::bindings::retention::{Keep, PinOutcome};
+use host_test::clock::{UnixMs, WorldClock};
+use host_test::host::Instance;
+use host_test::random::Seeded;
+use host_test::readback::{ALL, START};
+use host_test::store::{SharedStore, Totals};
+use host_test::synthetic::{SyntheticLog, SyntheticServer};
+use host_test::world::{Site, World, simulate};
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const HELP: &str = "\
+usage: cargo xtask budget [--json]
+
+Runs every operation on the finished component, counts the requests that reach the
+store, and compares them with the documented maximum. Fails if one is over.
+
+  --json  print only [{\"operation\":...,\"measured\":...,\"maximum\":...}, ...]
+";
+
+/// Segments of the log in which a place is searched.
+const MANY_SEGMENTS: u64 = 1_000_000;
+/// Searches among them, besides those at the edges.
+const MANY_SEARCHES: usize = 12;
+/// Segments of the log that is read from its start to its end.
+const READ_SEGMENTS: u64 = 200;
+/// Segments that are trimmed at once.
+const TRIMMED_SEGMENTS: u64 = 1_000;
+/// Instances that are started to find out how long one takes.
+const STARTS: usize = 301;
+/// The longest median start in a release build, in microseconds.
+const START_US_MAX: u64 = 100;
+const HOUR: Duration = Duration::from_secs(3_600);
+const SEED: u64 = 1;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let json = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["--json"] => true,
+        ["--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut book = Book::default();
+    if let Err(error) = measure(&mut book) {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    match json {
+        true => println!("{}", book.json()),
+        false => print!("{}", book.table()),
+    }
+    match book.over() {
+        0 => ExitCode::SUCCESS,
+        over => {
+            eprintln!("error: {over} over the maximum");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line of the result.
+struct Row {
+    operation: &'static str,
+    measured: u64,
+    maximum: u64,
+    /// For people: what was counted.
+    note: String,
+}
+
+impl Row {
+    fn is_over(&self) -> bool {
+        self.measured > self.maximum
+    }
+}
+
+/// Everything that was measured.
+#[derive(Default)]
+struct Book {
+    rows: Vec<Row>,
+    /// Figures without a maximum: name, value.
+    figures: Vec<(String, String)>,
+}
+
+impl Book {
+    /// Runs an operation and notes the requests that reached the store meanwhile. Of
+    /// several charges under one name, the dearest counts.
+    async fn charge<T>(
+        &mut self,
+        operation: &'static str,
+        maximum: u64,
+        store: &SharedStore,
+        run: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let before = store.totals();
+        let result = run.await.context(operation)?;
+        let used = store.totals().since(&before);
+        self.note(Row {
+            operation,
+            measured: used.all(),
+            maximum,
+            note: kinds(&used),
+        });
+        Ok(result)
+    }
+
+    fn note(&mut self, row: Row) {
+        match self
+            .rows
+            .iter_mut()
+            .find(|other| other.operation == row.operation)
+        {
+            Some(other) if other.measured >= row.measured => {}
+            Some(other) => *other = row,
+            None => self.rows.push(row),
+        }
+    }
+
+    fn figure(&mut self, name: &str, value: String) {
+        self.figures.push((name.to_owned(), value));
+    }
+
+    fn over(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_over()).count()
+    }
+
+    fn json(&self) -> String {
+        let rows = self.rows.iter().map(|row| {
+            let Row {
+                operation,
+                measured,
+                maximum,
+                ..
+            } = row;
+            format!(r#"{{"operation":"{operation}","measured":{measured},"maximum":{maximum}}}"#)
+        });
+        format!("[{}]", rows.collect::<Vec<_>>().join(",\n "))
+    }
+
+    fn table(&self) -> String {
+        let operations = self.rows.iter().map(|row| row.operation.len());
+        let names = self.figures.iter().map(|(name, _)| name.len());
+        let width = operations.chain(names).max().unwrap_or(0);
+        let mut text = format!("{:width$}  measured  maximum\n", "requests");
+        for row in &self.rows {
+            let Row {
+                operation,
+                measured,
+                maximum,
+                note,
+            } = row;
+            let mark = if row.is_over() { "OVER" } else { "    " };
+            let line = format!("{operation:width$}  {measured:8}  {maximum:7}  {mark} {note}");
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        if !self.figures.is_empty() {
+            text.push('\n');
+        }
+        for (name, value) in &self.figures {
+            let _ = writeln!(text, "{name:width$}  {value}");
+        }
+        text
+    }
+}
+
+/// Requests as people count them.
+fn kinds(totals: &Totals) -> String {
+    let each = totals
+        .requests
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"));
+    each.collect::<Vec<_>>().join(" + ")
+}
+
+fn measure(book: &mut Book) -> Result<()> {
+    simulate(SEED, async |world| appends(world, book).await)?;
+    simulate(SEED, async |world| tails_and_reads(world, book).await)?;
+    simulate(SEED, async |world| retention(world, book).await)?;
+    let machine = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    machine.block_on(among_many(book))?;
+    simulate(SEED, async |world| starts(world, book).await)?;
+    simulate(SEED, async |world| fuel(world, book).await)
+}
+
+const SHARED: AppendOptions = AppendOptions {
+    writer: Writer::Shared,
+    expected: None,
+    producer: None,
+};
+
+const SETTINGS: Settings = Settings {
+    grace_ms: 3_600_000,
+    clock_margin_ms: 300_000,
+};
+
+async fn append(instance: &mut Instance, log: &str) -> Result<()> {
+    append_records(instance, log, &[b"record".to_vec()]).await
+}
+
+async fn append_records(instance: &mut Instance, log: &str, records: &[Vec<u8>]) -> Result<()> {
+    match instance.log().append(log, records, &SHARED).await?? {
+        AppendOutcome::Appended(_) => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn claim(instance: &mut Instance, epoch: u64) -> Result<()> {
+    match instance.log().claim("l", Token { epoch }).await?? {
+        AppendOutcome::Appended(_) => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn create(instance: &mut Instance, log: &str, created: bool) -> Result<()> {
+    match instance.log().create(log, SETTINGS).await?? {
+        CreateOutcome::Created if created => Ok(()),
+        CreateOutcome::Exists(_) if !created => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn tail(instance: &mut Instance, log: &str, expected: u64) -> Result<Cursor> {
+    let cursor = instance.log().tail(log).await??;
+    ensure!(
+        cursor.offset == expected,
+        "the tail is at {}",
+        cursor.offset
+    );
+    Ok(cursor)
+}
+
+/// Reads exactly one record, and returns where to go on.
+async fn read_one(instance: &mut Instance, log: &str, start: Cursor) -> Result<Cursor> {
+    let limit = ReadLimit {
+        records: 1,
+        bytes: 1 << 20,
+    };
+    match instance.log().read(log, start, limit).await?? {
+        ReadOutcome::Records(batch) if batch.entries.len() == 1 => {
+            ensure!(batch.entries[0].offset == start.offset, "another record");
+            Ok(batch.next)
+        }
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn poll(instance: &mut Instance, log: &str, start: Cursor) -> Result<Cursor> {
+    match instance.log().read(log, start, ALL).await?? {
+        ReadOutcome::Records(batch) if batch.entries.is_empty() => Ok(batch.next),
+        other => bail!("{other:?}"),
+    }
+}
+
+fn at(offset: u64) -> Cursor {
+    Cursor { offset, ..START }
+}
+
+async fn appends(world: &World, book: &mut Book) -> Result<()> {
+    let store = world.store();
+    let (mut a, mut b) = (world.instance("a").await?, world.instance("b").await?);
+    book.charge("create", 2, store, create(&mut a, "created", true))
+        .await?;
+    book.charge("create.exists", 2, store, create(&mut b, "created", false))
+        .await?;
+    book.charge("append.first", 2, store, append(&mut a, "l"))
+        .await?;
+    book.charge("append.warm", 1, store, append(&mut a, "l"))
+        .await?;
+    book.charge("append.cold", 3, store, append(&mut b, "l"))
+        .await?;
+    book.charge("append.lost-race", 3, store, append(&mut a, "l"))
+        .await?;
+    let (mut first, mut second) = (world.instance("c").await?, world.instance("d").await?);
+    book.charge("claim", 3, store, claim(&mut first, 7)).await?;
+    book.charge("claim.again", 2, store, claim(&mut first, 7))
+        .await?;
+    book.charge("claim.takeover", 3, store, claim(&mut second, 8))
+        .await?;
+    let mut restarted = world.instance("d").await?;
+    book.charge("claim.again", 2, store, claim(&mut restarted, 8))
+        .await
+}
+
+async fn tails_and_reads(world: &World, book: &mut Book) -> Result<()> {
+    let store = world.store();
+    let mut writer = world.instance("writer").await?;
+    for _ in 0..READ_SEGMENTS {
+        append(&mut writer, "l").await?;
+    }
+    let mut reader = world.instance("reader").await?;
+    book.charge("tail.cold", 2, store, tail(&mut reader, "l", READ_SEGMENTS))
+        .await?;
+    let end = book
+        .charge("tail.warm", 1, store, tail(&mut reader, "l", READ_SEGMENTS))
+        .await?;
+    book.charge("read.at-tail", 1, store, poll(&mut reader, "l", end))
+        .await?;
+    let (to_search, to_check) = (u64::from(READ_SEGMENTS.ilog2() + 1), 1);
+    // The tail (2), the watermark (1), the search, the watermark again where the
+    // segment is young (1), and the segment itself (1).
+    let cold = 2 + 1 + to_search + to_check + 1;
+    for offset in 0..READ_SEGMENTS {
+        let mut fresh = world.instance("cold").await?;
+        book.charge(
+            "read.cold-by-offset",
+            cold,
+            store,
+            read_one(&mut fresh, "l", at(offset)),
+        )
+        .await?;
+    }
+    // The start costs the tail (2), the watermark (1) and its check (1).
+    let mut fresh = world.instance("sequential").await?;
+    let whole = READ_SEGMENTS + 2 + 1 + to_check;
+    book.charge(
+        "read.sequential-200",
+        whole,
+        store,
+        read_in_pieces(&mut fresh),
+    )
+    .await?;
+    let mut known = world.instance("resumed").await?;
+    let middle = reader_at(&mut fresh, READ_SEGMENTS / 2).await?;
+    book.charge("read.resumed", 1, store, read_one(&mut known, "l", middle))
+        .await?;
+    let mut waiter = world.instance("waiter").await?;
+    book.charge("wait.ready", 1, store, wait_one(&mut waiter, middle))
+        .await?;
+    Ok(())
+}
+
+/// Reads a log as a consumer does, a few records at a time.
+async fn read_in_pieces(instance: &mut Instance) -> Result<()> {
+    let (mut cursor, limit) = (
+        START,
+        ReadLimit {
+            records: 10,
+            bytes: 1 << 20,
+        },
+    );
+    while cursor.offset < READ_SEGMENTS {
+        match instance.log().read("l", cursor, limit).await?? {
+            ReadOutcome::Records(batch) if !batch.entries.is_empty() => cursor = batch.next,
+            other => bail!("{other:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// The cursor that a reader has after it read up to `offset`.
+async fn reader_at(instance: &mut Instance, offset: u64) -> Result<Cursor> {
+    read_one(instance, "l", at(offset - 1)).await
+}
+
+async fn wait_one(instance: &mut Instance, start: Cursor) -> Result<()> {
+    let limit = ReadLimit {
+        records: 1,
+        bytes: 1 << 20,
+    };
+    match instance.log().wait("l", start, limit, 1_000).await?? {
+        ReadOutcome::Records(batch) if batch.entries.len() == 1 => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn retention(world: &World, book: &mut Book) -> Result<()> {
+    let store = world.store();
+    let mut writer = world.instance("writer").await?;
+    // The first segment stays, and so does the newest.
+    for _ in 0..TRIMMED_SEGMENTS + 2 {
+        append(&mut writer, "l").await?;
+    }
+    world.pass(2 * HOUR).await;
+    let mut reader = world.instance("reader").await?;
+    let place = read_one(&mut reader, "l", at(TRIMMED_SEGMENTS)).await?;
+    book.charge("pin.at-cursor", 3, store, pin(&mut reader, "l", place))
+        .await?;
+    book.charge("pins", 1, store, pins(&mut reader, "l", 1))
+        .await?;
+    let maximum = 4 + 2 * TRIMMED_SEGMENTS.div_ceil(1_000);
+    let trimmed = async {
+        let keep = Keep::Start(TRIMMED_SEGMENTS + 1);
+        let report = reader.retention().trim("l", keep).await??;
+        ensure!(
+            report.deleted == TRIMMED_SEGMENTS && !report.more,
+            "{report:?}"
+        );
+        Ok(())
+    };
+    book.charge("trim.1000", maximum, store, trimmed).await?;
+    let unpinned = async { Ok(reader.retention().unpin("l", "r").await??) };
+    book.charge("unpin", 2, store, unpinned).await
+}
+
+async fn pin(instance: &mut Instance, log: &str, place: Cursor) -> Result<()> {
+    match instance.retention().pin(log, "r", place, 60_000).await?? {
+        PinOutcome::Pinned(_) => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn pins(instance: &mut Instance, log: &str, expected: usize) -> Result<()> {
+    let pins = instance.retention().pins(log).await??;
+    ensure!(pins.len() == expected, "{pins:?}");
+    Ok(())
+}
+
+/// Everything that has to find a place, in a log of a million segments.
+async fn among_many(book: &mut Book) -> Result<()> {
+    const MAXIMUM: u64 = 25;
+    const INTERVAL_MS: u64 = 1_000;
+    let clock = WorldClock::of_machine();
+    let started_at = UnixMs(clock.now_ms().0 - (MANY_SEGMENTS + 60) * INTERVAL_MS);
+    let log = SyntheticLog::new("many", MANY_SEGMENTS, started_at, INTERVAL_MS)?;
+    let server = SyntheticServer::start(log.clone(), clock).await?;
+    let store = server.store();
+    let site = Site::on_this_machine(server.endpoint(), SEED);
+    let mut dice = Seeded::fork(SEED, "places");
+    // The edges, where the pointers are fewest and most, and anywhere.
+    let mut slots = vec![
+        0,
+        1,
+        (1 << 19) - 1,
+        1 << 19,
+        999_999,
+        983_039,
+        524_287 + 262_144,
+    ];
+    slots.extend((0..MANY_SEARCHES).map(|_| dice.below(MANY_SEGMENTS)));
+    for (number, slot) in (0..).zip(slots) {
+        let (base, time) = (log.base_offset(slot), log.written_at(slot).0);
+        let name = format!("i{number}");
+        let mut reader = site.instance(&name).await?;
+        let read = read_one(&mut reader, "many", at(base));
+        book.charge("read.cold-in-million", MAXIMUM, store, read)
+            .await?;
+        let mut finder = site.instance(&name).await?;
+        let located = async {
+            let found = finder.log().locate("many", time).await??;
+            ensure!(found.offset == base, "{} instead of {base}", found.offset);
+            Ok(())
+        };
+        book.charge("locate.in-million", MAXIMUM, store, located)
+            .await?;
+        let mut pinner = site.instance(&name).await?;
+        book.charge(
+            "pin.in-million",
+            MAXIMUM,
+            store,
+            pin(&mut pinner, "many", at(base)),
+        )
+        .await?;
+    }
+    let mut cold = site.instance("cold").await?;
+    book.charge(
+        "tail.in-million",
+        2,
+        store,
+        tail(&mut cold, "many", log.end_offset()),
+    )
+    .await?;
+    let mut writer = site.instance("writer").await?;
+    book.charge("append.in-million", 3, store, append(&mut writer, "many"))
+        .await
+}
+
+async fn starts(world: &World, book: &mut Book) -> Result<()> {
+    let mut times_us = Vec::with_capacity(STARTS);
+    for _ in 0..STARTS {
+        let began = Instant::now();
+        let instance = world.instance("started").await?;
+        times_us.push(u64::try_from(began.elapsed().as_micros())?);
+        drop(instance);
+    }
+    times_us.sort_unstable();
+    let median = times_us[STARTS / 2];
+    let bytes = Artifact::Ifmatch.read()?.len();
+    book.figure("component", format!("{bytes} bytes"));
+    match cfg!(debug_assertions) {
+        true => book.figure(
+            "instantiation",
+            format!("{median} µs in the median, by a debug build of the host (not judged)"),
+        ),
+        false => book.note(Row {
+            operation: "instantiation-us",
+            measured: median,
+            maximum: START_US_MAX,
+            note: "microseconds in the median, by a release build of the host".to_owned(),
+        }),
+    }
+    Ok(())
+}
+
+async fn fuel(world: &World, book: &mut Book) -> Result<()> {
+    const APPENDS: u64 = 100;
+    const RECORDS: u64 = 1_000;
+    let mut writer = world.instance("writer").await?;
+    let record = vec![vec![b'x'; 1024]];
+    append_records(&mut writer, "l", &record).await?;
+    let before = writer.fuel_used();
+    for _ in 0..APPENDS {
+        append_records(&mut writer, "l", &record).await?;
+    }
+    let each = (writer.fuel_used() - before) / APPENDS;
+    book.figure("append.warm of 1 KiB", format!("{each} fuel"));
+    let batch = vec![vec![b'x'; 1024]; usize::try_from(RECORDS)?];
+    append_records(&mut writer, "batch", &batch).await?;
+    for (log, records, name) in [
+        ("l", APPENDS + 1, "read of 1 KiB, one per segment"),
+        ("batch", RECORDS, "read of 1 KiB, 1000 per segment"),
+    ] {
+        let mut reader = world.instance("reader").await?;
+        tail(&mut reader, log, records).await?;
+        let before = reader.fuel_used();
+        match reader.log().read(log, START, ALL).await?? {
+            ReadOutcome::Records(batch) if batch.entries.len() as u64 == records => {}
+            other => bail!("{other:?}"),
+        }
+        let each = (reader.fuel_used() - before) / records;
+        book.figure(name, format!("{each} fuel"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(operation: &'static str, measured: u64) -> Row {
+        Row {
+            operation,
+            measured,
+            maximum: 2,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_row_over_its_maximum_is_marked_and_counted() {
+        let mut book = Book::default();
+        book.note(row("a", 2));
+        assert_eq!(book.over(), 0);
+        book.note(row("b.longer", 3));
+        assert_eq!(book.over(), 1);
+        let table = book.table();
+        assert!(
+            !table.contains("a         OVER") && table.contains("3        2  OVER"),
+            "{table}"
+        );
+        assert_eq!(
+            book.json(),
+            "[{\"operation\":\"a\",\"measured\":2,\"maximum\":2},\n \
+             {\"operation\":\"b.longer\",\"measured\":3,\"maximum\":2}]"
+        );
+    }
+
+    #[test]
+    fn the_dearest_run_of_an_operation_counts() {
+        let mut book = Book::default();
+        for measured in [1, 3, 2] {
+            book.note(row("a", measured));
+        }
+        assert_eq!((book.rows.len(), book.rows[0].measured), (1, 3));
+    }
+}
