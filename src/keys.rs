@@ -11,6 +11,9 @@ use crate::error::Error;
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
 
+/// How much of a caller's text an error message repeats.
+const QUOTED_CHARS_MAX: usize = 256;
+
 /// The name of a log, lease or manifest: 1 to 200 bytes of `a-z 0-9 - /`, without
 /// empty segments.
 ///
@@ -36,12 +39,14 @@ impl Name {
         }
         if !name.chars().all(allowed) {
             return Err(Error::InvalidArgument(format!(
-                "the name {name:?} has characters other than a-z 0-9 - /"
+                "the name {} has characters other than a-z 0-9 - /",
+                quoted(name)
             )));
         }
         if name.split('/').any(str::is_empty) {
             return Err(Error::InvalidArgument(format!(
-                "the name {name:?} has an empty segment"
+                "the name {} has an empty segment",
+                quoted(name)
             )));
         }
         Ok(Name(name.to_owned()))
@@ -58,6 +63,20 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Text of a caller's for an error message: in quotes, without anything that could
+/// upset a terminal or a log.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len().saturating_add(2));
+    quoted.push('"');
+    quoted.extend(text.chars().take(QUOTED_CHARS_MAX).map(|c| match c {
+        ' '..='~' => c,
+        _ => '?',
+    }));
+    quoted.push('"');
+    quoted
 }
 
 /// What kind of thing a key belongs to. Its word starts the key.
@@ -211,6 +230,13 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn quoted_text_has_no_control_characters() {
+        assert_eq!(quoted("a b"), "\"a b\"");
+        assert_eq!(quoted("a\n\u{1b}[2Jä"), "\"a??[2J?\"");
+        assert_eq!(quoted(&"x".repeat(1_000)).len(), QUOTED_CHARS_MAX + 2);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::bucket::{Bucket, StoreTime};
 use crate::codec::{Header, Kind};
 use crate::env::Env;
 use crate::error::Error;
+use crate::keys::quoted;
 use crate::slots::{Candidate, Grace, Placed};
 use crate::token::{Epoch, Writer};
 
@@ -343,8 +344,8 @@ fn check_producer(producer: &Producer) -> Result<(), Error> {
     let length = producer.id.len();
     if length == 0 || length > PRODUCER_ID_BYTES_MAX || !producer.id.chars().all(allowed) {
         return Err(Error::InvalidArgument(format!(
-            "a producer id has 1 to {PRODUCER_ID_BYTES_MAX} bytes of A-Z a-z 0-9 . _ -, not {:?}",
-            producer.id
+            "a producer id has 1 to {PRODUCER_ID_BYTES_MAX} bytes of A-Z a-z 0-9 . _ -, not {}",
+            quoted(&producer.id)
         )));
     }
     if producer.sequence == u64::MAX {

@@ -9,7 +9,7 @@ use super::{Cursor, Log, Logs, PRODUCER_ID_BYTES_MAX};
 use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, Page, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
-use crate::keys::Slot;
+use crate::keys::{Slot, quoted};
 use crate::slots::{ChainState, PINS_MAX, Pin, StateReply, Swapped};
 
 /// A trim deletes at most this many pages of objects.
@@ -436,13 +436,16 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     unix_ms: now.unix_ms.saturating_add(ttl_ms.into()),
                 };
                 expires_at.set(Some(until));
-                pins.push(Pin {
-                    reader: reader.to_owned(),
-                    offset: at.offset,
-                    slot,
-                    expires_at: until,
-                });
-                pins.sort_by(|a, b| a.reader.cmp(&b.reader));
+                let place = pins.partition_point(|pin| pin.reader.as_str() < reader);
+                pins.insert(
+                    place,
+                    Pin {
+                        reader: reader.to_owned(),
+                        offset: at.offset,
+                        slot,
+                        expires_at: until,
+                    },
+                );
                 Ok(Some(ChainState {
                     pins,
                     ..reply.state().clone()
@@ -542,7 +545,8 @@ fn check_reader(reader: &str) -> Result<(), Error> {
     let length = reader.len();
     if length == 0 || length > PRODUCER_ID_BYTES_MAX || !reader.chars().all(allowed) {
         return Err(Error::InvalidArgument(format!(
-            "a reader has 1 to {PRODUCER_ID_BYTES_MAX} bytes of A-Z a-z 0-9 . _ -, not {reader:?}"
+            "a reader has 1 to {PRODUCER_ID_BYTES_MAX} bytes of A-Z a-z 0-9 . _ -, not {}",
+            quoted(reader)
         )));
     }
     Ok(())
