@@ -9,6 +9,7 @@
 
 mod bindings;
 mod convert;
+mod lease;
 mod log;
 mod port;
 mod receipts;
