@@ -44,7 +44,6 @@ pub const ARTIFACTS: &[Artifact] = &[
         description: "ifmatch:bucket on any S3-compatible store",
         source: Source::Crate,
         imports: &[
-            "ifmatch:bucket/types", // only types: nothing that a host provides
             "wasi:cli/environment@0.2.0",
             "wasi:clocks/monotonic-clock@0.2.0",
             "wasi:clocks/wall-clock@0.2.0",
@@ -78,7 +77,6 @@ pub const ARTIFACTS: &[Artifact] = &[
             plugs: &["bucket-s3"],
         },
         imports: &[
-            "ifmatch:bucket/types", // only types: nothing that a host provides
             "wasi:cli/environment@0.2.0",
             "wasi:clocks/monotonic-clock@0.2.0",
             "wasi:clocks/wall-clock@0.2.0",
