@@ -12,6 +12,7 @@ use crate::cli::{Action, Command};
 use crate::componentize::componentize;
 use crate::compose::{Part, compose};
 use crate::interface::Interface;
+use crate::optimize::Optimizer;
 use crate::report::Report;
 use crate::toolchain::{self, Toolchain, Wish};
 use crate::{process, sections, workspace};
@@ -85,14 +86,18 @@ pub fn bring_up_to_date() -> Result<Vec<Report>> {
 fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
     let toolchain = toolchain::find(wish)?;
     compile(&toolchain, artifacts)?;
+    let optimizer = Optimizer::find();
     let mut finished: Vec<(&str, Vec<u8>)> = Vec::new();
     let mut reports = Vec::new();
     for artifact in artifacts {
         let component = match artifact.source {
             Source::Crate => {
-                let module = toolchain.output(PROFILE, artifact.name);
-                let module = fs::read(&module)
-                    .with_context(|| format!("cannot read {}", module.display()))?;
+                let path = toolchain.output(PROFILE, artifact.name);
+                let module = match &optimizer {
+                    Some(optimizer) => optimizer.optimize(&path)?,
+                    None => fs::read(&path)
+                        .with_context(|| format!("cannot read {}", path.display()))?,
+                };
                 componentize(&module)
             }
             Source::Composition { socket, plugs } => {

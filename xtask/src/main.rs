@@ -12,6 +12,7 @@ mod compose;
 mod documents;
 mod harness;
 mod interface;
+mod optimize;
 mod process;
 mod report;
 mod sections;

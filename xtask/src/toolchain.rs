@@ -29,6 +29,15 @@ const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/Cargo.toml";
 /// Where Debian's compiler puts what it makes.
 const DEBIAN_OUTPUT: &str = "target/wasm-debian";
 
+/// Where the standard library is built along, a panic can be a trap and nothing
+/// else. What it would have printed, no host shows anyway, and it takes a seventh of
+/// a component.
+const SMALL_PANICS: [&str; 3] = [
+    "-Zunstable-options",
+    "-Cpanic=immediate-abort",
+    "-Zlocation-detail=none",
+];
+
 /// The target is about 20 MB. Whoever cannot download it in this time has Debian's
 /// packages, or gets told.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
@@ -144,7 +153,7 @@ impl Machine {
             linker: fs::read_dir("/usr/bin")
                 .ok()
                 .and_then(|directory| newest_linker(directory.flatten().map(|entry| entry.path()))),
-            apt: Path::new("/usr/bin/apt-get").is_file() && is_root(),
+            apt: can_install(),
             debian_was_used: workspace::root().join(DEBIAN_OUTPUT).is_dir(),
         }
     }
@@ -200,7 +209,7 @@ pub fn find(wish: Wish) -> Result<Toolchain> {
             }
             Step::InstallPackages => {
                 tried.apt = true;
-                install_packages()
+                install(PACKAGES)
             }
             Step::GiveUp => bail!("{}", advice(&machine)),
         };
@@ -218,14 +227,20 @@ fn add_target() -> Result<()> {
     )
 }
 
-fn install_packages() -> Result<()> {
-    eprintln!("installing {}", PACKAGES.join(" "));
+/// Whether Debian's packages can be installed by us.
+pub fn can_install() -> bool {
+    Path::new("/usr/bin/apt-get").is_file() && is_root()
+}
+
+/// Installs packages of Debian.
+pub fn install(packages: &[&str]) -> Result<()> {
+    eprintln!("installing {}", packages.join(" "));
     let install = || {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
             .args(["install", "-y", "--no-install-recommends"])
-            .args(PACKAGES);
+            .args(packages);
         process::run_within(&mut command, APT_INSTALL_LIMIT)
     };
     if install().is_ok() {
@@ -324,6 +339,7 @@ impl Toolchain {
     /// packages and a profile.
     pub fn cargo(&self, subcommand: &str) -> Command {
         let root = workspace::root();
+        let mut flags = Vec::new();
         let mut command = match self {
             Toolchain::Active => {
                 let mut command = Command::new(workspace::cargo());
@@ -337,6 +353,7 @@ impl Toolchain {
                 command.env("RUSTC_BOOTSTRAP", "1");
                 command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
                 command.args([subcommand, "-Zbuild-std=std,panic_abort"]);
+                flags.extend(SMALL_PANICS.map(str::to_owned));
                 command
             }
         };
@@ -344,7 +361,7 @@ impl Toolchain {
         command.arg("--target-dir").arg(self.target_directory());
         // Paths of this machine must not end up in the messages of panics: they
         // cost bytes, and make the artifact differ from one machine to the next.
-        let mut flags = vec![format!("--remap-path-prefix={}=/ifmatch", root.display())];
+        flags.push(format!("--remap-path-prefix={}=/ifmatch", root.display()));
         if let Some(home) = workspace::cargo_home() {
             flags.push(format!("--remap-path-prefix={}=/cargo", home.display()));
         }
