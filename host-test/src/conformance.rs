@@ -123,7 +123,7 @@ impl fmt::Display for Report {
 /// Runs every check.
 pub async fn run(site: &Site, effort: Effort) -> Result<Report> {
     let mut dice = Seeded::new(site.seed() ^ site.clock().now_ms().0);
-    let folder = format!("conformance-{:016x}", dice.next());
+    let folder = format!("conformance-{:016x}", dice.draw());
     let site = site.clone().with("IFMATCH_PREFIX", &folder);
     let mut suite = Suite {
         bucket: site.instance("main").artifact(Artifact::BucketS3).await?,

@@ -443,7 +443,7 @@ impl Plan {
             fault,
             request_delay: within(&mut dice, &self.spans.request),
             reply_delay: within(&mut dice, &self.spans.reply),
-            dice: dice.next(),
+            dice: dice.draw(),
         }
     }
 

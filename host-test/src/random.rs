@@ -33,7 +33,7 @@ impl Seeded {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
@@ -41,13 +41,13 @@ impl Seeded {
     /// A number from 0 up to, not including, 1.
     pub fn unit(&mut self) -> f64 {
         // 53 bits fill the mantissa of a double exactly.
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// A number from 0 up to, not including, `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         // The high half of the product: its bias is under end / 2^64.
-        let product = u128::from(self.next()) * u128::from(end);
+        let product = u128::from(self.draw()) * u128::from(end);
         (product >> 64) as u64
     }
 }
@@ -56,16 +56,16 @@ impl TryRng for Seeded {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok((self.next() >> 32) as u32)
+        Ok((self.draw() >> 32) as u32)
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.next())
+        Ok(self.draw())
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
         for chunk in bytes.chunks_mut(8) {
-            let random = self.next().to_le_bytes();
+            let random = self.draw().to_le_bytes();
             chunk.copy_from_slice(&random[..chunk.len()]);
         }
         Ok(())
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_and_purposes_differ() {
-        let draw = |mut stream: Seeded| [stream.next(), stream.next(), stream.next()];
+        let draw = |mut stream: Seeded| [stream.draw(), stream.draw(), stream.draw()];
         assert_eq!(draw(Seeded::new(7)), draw(Seeded::new(7)));
         assert_ne!(draw(Seeded::new(7)), draw(Seeded::new(8)));
         assert_ne!(draw(Seeded::fork(7, "a")), draw(Seeded::fork(7, "b")));

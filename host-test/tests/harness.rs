@@ -258,7 +258,8 @@ fn the_composed_component_appends_to_a_log() -> Result<()> {
             records: 10,
             bytes: 1 << 20,
         };
-        let Ok(ReadOutcome::Records(batch)) = b.log().read("orders", Cursor::at(0), limit).await? else {
+        let Ok(ReadOutcome::Records(batch)) = b.log().read("orders", Cursor::at(0), limit).await?
+        else {
             panic!("nothing to read");
         };
         let bodies: Vec<&[u8]> = batch

@@ -425,7 +425,7 @@ impl Verifier<'_> {
                 "The request's time and the store's differ too much.",
             )
             .detail("RequestTime", claim.date)
-            .detail("ServerTime", date::iso(self.now))
+            .detail("ServerTime", date::iso_seconds(self.now))
             .detail("MaxAllowedSkewMilliseconds", MAX_SKEW_MS.to_string())),
             Some(_) if claim.time.0 > self.now.0 + MAX_SKEW_MS => {
                 Err(S3Error::access_denied("Request is not valid yet"))
@@ -433,7 +433,7 @@ impl Verifier<'_> {
             Some(expires_s) if self.now.0 > claim.time.0 + expires_s * 1000 => {
                 Err(S3Error::access_denied("Request has expired")
                     .detail("X-Amz-Expires", expires_s.to_string())
-                    .detail("ServerTime", date::iso(self.now)))
+                    .detail("ServerTime", date::iso_seconds(self.now)))
             }
             _ => Ok(()),
         }

@@ -51,20 +51,22 @@ pub fn http(time: UnixMs) -> String {
 
 /// `2026-01-01T00:00:00.000Z`, as listings have it. S3 tells whole seconds.
 pub fn iso(time: UnixMs) -> String {
+    let seconds = iso_seconds(time);
+    format!("{}.000Z", seconds.trim_end_matches('Z'))
+}
+
+/// `2026-01-01T00:00:00Z`, as errors have it.
+pub fn iso_seconds(time: UnixMs) -> String {
     let seconds = time.seconds();
     let Civil { year, month, day } = civil_from_days((seconds / 86_400) as i64);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// `20260101T000000Z`, as signatures have it.
 pub fn amz(time: UnixMs) -> String {
-    let digits: String = iso(time)
-        .chars()
-        .filter(|c| !matches!(c, '-' | ':'))
-        .collect();
-    // The fraction goes: ".000Z" becomes "Z".
-    format!("{}Z", digits.get(..15).unwrap_or(&digits))
+    let text = iso_seconds(time);
+    text.chars().filter(|c| !matches!(c, '-' | ':')).collect()
 }
 
 /// Reads `20260101T000000Z`, as signatures have it.
