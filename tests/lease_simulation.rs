@@ -135,7 +135,7 @@ impl Candidate {
             token: grant.token.0,
             until_ms: now_ms + self.clock.true_ms(grant.valid_for_ms),
         };
-        let remaining_ms = self.leases.remaining_ms(grant);
+        let remaining_ms = self.leases.remaining_ms("l", grant.token).unwrap();
         assert_eq!(remaining_ms, grant.valid_for_ms);
         self.run
             .beliefs

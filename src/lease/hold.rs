@@ -10,6 +10,7 @@ use super::{
 use crate::bucket::{Bucket, Version};
 use crate::env::Env;
 use crate::error::Error;
+use crate::keys::Name;
 use crate::token::Epoch;
 
 /// How many of its own earlier writes one renewal or release goes on from.
@@ -33,14 +34,20 @@ enum Changed {
 }
 
 impl<B: Bucket, E: Env> Leases<B, E> {
-    /// How long a grant can still be relied on, by this instance's clock. No
-    /// request. 0 if it is over, was given up, or was not given by this instance.
-    #[must_use]
-    pub fn remaining_ms(&self, grant: &Grant) -> u64 {
-        self.memory
+    /// How long the grant of this token can still be relied on, by this instance's
+    /// clock. No request. 0 if it is over, was given up, or was not given by this
+    /// instance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for what is not a name.
+    pub fn remaining_ms(&self, name: &str, token: Epoch) -> Result<u64, Error> {
+        let name = Name::parse(name)?;
+        Ok(self
+            .memory
             .borrow()
-            .reliable_until_ms(&grant.name, grant.token)
-            .saturating_sub(self.store.monotonic_ms())
+            .reliable_until_ms(&name, token)
+            .saturating_sub(self.store.monotonic_ms()))
     }
 
     /// Extends a grant from now. The token does not change.

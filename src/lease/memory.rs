@@ -1,7 +1,5 @@
 //! What an instance remembers about leases, and what follows from it.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use super::Seen;
 use super::object::{Lease, State};
 use crate::bucket::{StoreTime, Version};
@@ -88,42 +86,54 @@ struct Reliance {
 }
 
 /// What is known about one lease.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Entry {
-    used: u64,
+    name: Name,
     view: Option<View>,
     /// The store's clock in the last reply about it.
     observed_at: Option<StoreTime>,
     /// The highest token ever seen here, even if the object is gone.
     highest: u64,
-    own_nonces: VecDeque<u128>,
+    own_nonces: Vec<u128>,
     reliance: Option<Reliance>,
 }
 
-/// The leases that were used last.
+/// The leases that were used last, the latest at the end. A list, because its code
+/// is small and next to a request the search takes no time.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    entries: BTreeMap<Name, Entry>,
-    clock: u64,
+    entries: Vec<Entry>,
 }
 
 impl Memory {
-    fn entry(&mut self, name: &Name) -> &mut Entry {
-        self.clock += 1;
-        if self.entries.len() >= LEASES_MAX && !self.entries.contains_key(name) {
-            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                self.entries.remove(&oldest);
-            }
+    fn get(&self, name: &Name) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == *name)
+    }
+
+    /// Gives the entry to `change`, a new one if there is none.
+    fn change(&mut self, name: &Name, change: impl FnOnce(&mut Entry)) {
+        let at = self.entries.iter().position(|entry| entry.name == *name);
+        let mut entry = match at {
+            Some(at) => self.entries.remove(at),
+            None => Entry {
+                name: name.clone(),
+                view: None,
+                observed_at: None,
+                highest: 0,
+                own_nonces: Vec::new(),
+                reliance: None,
+            },
+        };
+        change(&mut entry);
+        if self.entries.len() >= LEASES_MAX {
+            self.entries.remove(0);
         }
-        let entry = self.entries.entry(name.clone()).or_default();
-        entry.used = self.clock;
-        entry
+        self.entries.push(entry);
     }
 
     /// What was last seen of a lease that existed.
     pub(super) fn seen(&self, name: &Name) -> Option<Seen> {
-        let entry = self.entries.get(name)?;
+        let entry = self.get(name)?;
         entry.view.as_ref()?;
         Some(Seen {
             view: entry.view.clone(),
@@ -133,56 +143,56 @@ impl Memory {
 
     /// The highest token that was ever seen, or 0.
     pub(super) fn highest(&self, name: &Name) -> u64 {
-        self.entries.get(name).map_or(0, |entry| entry.highest)
+        self.get(name).map_or(0, |entry| entry.highest)
     }
 
     /// Takes in what a reply showed.
     pub(super) fn learn(&mut self, name: &Name, seen: &Seen) {
-        let entry = self.entry(name);
-        entry.view = seen.view.clone();
-        entry.observed_at = seen.observed_at;
         let token = match &seen.view {
             Some(view) => view.lease.token,
             None => Epoch::SHARED,
         };
-        entry.highest = entry.highest.max(token.0);
-        // Once another token is granted, or the object is deleted, nothing rests on
-        // an earlier grant any more.
-        entry.reliance = entry.reliance.filter(|known| known.token == token);
+        self.change(name, |entry| {
+            entry.view = seen.view.clone();
+            entry.observed_at = seen.observed_at;
+            entry.highest = entry.highest.max(token.0);
+            // Once another token is granted, or the object is deleted, nothing rests
+            // on an earlier grant any more.
+            entry.reliance = entry.reliance.filter(|known| known.token == token);
+        });
     }
 
     /// Takes in that this instance is about to write this nonce.
     pub(super) fn will_write(&mut self, name: &Name, nonce: u128) {
-        let nonces = &mut self.entry(name).own_nonces;
-        if nonces.len() >= OWN_NONCES_MAX {
-            nonces.pop_front();
-        }
-        nonces.push_back(nonce);
+        self.change(name, |entry| {
+            if entry.own_nonces.len() >= OWN_NONCES_MAX {
+                entry.own_nonces.remove(0);
+            }
+            entry.own_nonces.push(nonce);
+        });
     }
 
     /// Whether this instance wrote, or tried to write, this nonce.
     pub(super) fn is_own(&self, name: &Name, nonce: u128) -> bool {
-        self.entries
-            .get(name)
+        self.get(name)
             .is_some_and(|entry| entry.own_nonces.contains(&nonce))
     }
 
     /// From now on, this token can be relied on until then.
     pub(super) fn rely(&mut self, name: &Name, token: Epoch, until_ms: u64) {
-        self.entry(name).reliance = Some(Reliance { token, until_ms });
+        self.change(name, |entry| {
+            entry.reliance = Some(Reliance { token, until_ms });
+        });
     }
 
     /// No grant on this lease is relied on any more.
     pub(super) fn stop_relying(&mut self, name: &Name) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.reliance = None;
-        }
+        self.change(name, |entry| entry.reliance = None);
     }
 
     /// Until when this token can be relied on.
     pub(super) fn reliable_until_ms(&self, name: &Name, token: Epoch) -> u64 {
-        self.entries
-            .get(name)
+        self.get(name)
             .and_then(|entry| entry.reliance)
             .filter(|known| known.token == token)
             .map_or(0, |known| known.until_ms)

@@ -11,7 +11,7 @@ use crate::bindings::exports::ifmatch::protocols::lease::{
     AcquireOutcome, ClockBounds, GrantResult as Grant, Guest, ReleaseOutcome, RenewOutcome,
     RequestResult as Request, State, Status, SuccessorResult as Successor,
 };
-use crate::bindings::exports::ifmatch::protocols::types::Error;
+use crate::bindings::exports::ifmatch::protocols::types::{Error, Token};
 use crate::convert::{to_error, to_token};
 use crate::run::{look, run};
 
@@ -56,9 +56,10 @@ impl Guest for Component {
             .map_err(to_error)
     }
 
-    fn remaining_ms(grant: Grant) -> Result<u32, Error> {
-        let grant = from_grant(grant).map_err(to_error)?;
-        Ok(look(|instance| to_ms(instance.leases.remaining_ms(&grant))))
+    fn remaining_ms(name: String, token: Token) -> Result<u32, Error> {
+        look(|instance| instance.leases.remaining_ms(&name, Epoch(token.epoch)))
+            .map(to_ms)
+            .map_err(to_error)
     }
 
     fn observe(name: String) -> Result<Option<Status>, Error> {
