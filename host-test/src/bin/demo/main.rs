@@ -1,0 +1,63 @@
+//! `cargo xtask demo`: the protocols at work, on a store of their own or on a real
+//! bucket.
+//!
+//! Every instance is the finished component. What is printed at the end is counted
+//! afterwards, from the log as somebody else reads it.
+//!
+//! * [`arguments`]: the command line.
+//! * [`stage`]: where the instances run, and what goes wrong there.
+//! * [`competition`]: the first act, competing writers on one log.
+//! * [`screen`]: what people see.
+
+mod arguments;
+mod competition;
+mod figures;
+mod screen;
+mod stage;
+
+use anyhow::{Context, Result};
+use arguments::{Arguments, Wish};
+use screen::Screen;
+use stage::Stage;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+fn main() -> ExitCode {
+    match arguments::parse(std::env::args().skip(1)) {
+        Ok(Wish::Help) => {
+            print!("{}", arguments::HELP);
+            ExitCode::SUCCESS
+        }
+        Ok(Wish::Run(arguments)) => match run(*arguments) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprintln!("error: {error:#}\n\n{}", arguments::HELP);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Plays all acts, and tells whether everything that had to hold did.
+fn run(arguments: Arguments) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    runtime.block_on(async {
+        let screen = Arc::new(Screen::new());
+        let stage = Arc::new(Stage::set(&arguments).await?);
+        let figures = competition::play(&arguments, &stage, &screen).await?;
+        screen.close(&figures.table(&screen));
+        stage.clear().await?;
+        if arguments.json {
+            println!("{}", figures.json());
+        }
+        Ok(figures.is_clean())
+    })
+}
