@@ -22,12 +22,18 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Debian's packages: compiler, cargo, source of the standard library, linker.
 const PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src", "lld-22"];
 
+/// rustup's name for the source of the standard library.
+const SOURCE: &str = "rust-src";
+
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/Cargo.toml";
 
 /// Where Debian's compiler puts what it makes.
 const DEBIAN_OUTPUT: &str = "target/wasm-debian";
+
+/// Where the active toolchain does.
+const ACTIVE_OUTPUT: &str = "target/wasm";
 
 /// Where the standard library is built along, a panic can be a trap and nothing
 /// else. What it would have printed, no host shows anyway, and it takes a seventh of
@@ -48,7 +54,11 @@ const APT_INSTALL_LIMIT: Duration = Duration::from_secs(900);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Toolchain {
     /// The toolchain that runs this program has the target.
-    Active,
+    Active {
+        /// The source of its standard library is there, so that it can be built
+        /// along.
+        source: bool,
+    },
     /// Debian's compiler, with this linker.
     Debian {
         /// The program, such as `/usr/bin/wasm-ld-22`.
@@ -110,6 +120,8 @@ impl fmt::Display for Release {
 struct Machine {
     /// The active toolchain has the target.
     target: bool,
+    /// The active toolchain has the source of its standard library.
+    target_source: bool,
     /// rustup can be asked to add it.
     rustup: bool,
     /// The release of Debian's compiler.
@@ -124,12 +136,15 @@ struct Machine {
     apt: bool,
     /// Debian's compiler has been used in this checkout.
     debian_was_used: bool,
+    /// The active toolchain has been used in this checkout.
+    active_was_used: bool,
 }
 
 /// What has been tried in vain.
 #[derive(Clone, Debug, Default)]
 struct Tried {
     rustup: bool,
+    rustup_source: bool,
     apt: bool,
 }
 
@@ -137,6 +152,7 @@ struct Tried {
 enum Step {
     Use(Toolchain),
     AddTarget,
+    AddSource,
     InstallPackages,
     GiveUp,
 }
@@ -145,6 +161,7 @@ impl Machine {
     fn probe() -> Self {
         Machine {
             target: active_target_is_there(),
+            target_source: active_source_is_there(),
             rustup: process::output(Command::new("rustup").arg("--version")).is_some(),
             rustc: process::output(debian(DEBIAN_RUSTC).arg("--version"))
                 .and_then(|version| Release::parse(&version)),
@@ -155,6 +172,7 @@ impl Machine {
                 .and_then(|directory| newest_linker(directory.flatten().map(|entry| entry.path()))),
             apt: can_install(),
             debian_was_used: workspace::root().join(DEBIAN_OUTPUT).is_dir(),
+            active_was_used: workspace::root().join(ACTIVE_OUTPUT).is_dir(),
         }
     }
 
@@ -170,7 +188,13 @@ impl Machine {
 fn next(machine: &Machine, tried: &Tried, wish: Wish) -> Step {
     if wish != Wish::Debian {
         if machine.target {
-            return Step::Use(Toolchain::Active);
+            let source = machine.target_source;
+            let worth_asking = machine.rustup && !tried.rustup_source && !machine.active_was_used;
+            return if !source && worth_asking {
+                Step::AddSource
+            } else {
+                Step::Use(Toolchain::Active { source })
+            };
         }
         // rustup did not help before. Where it has no network, asking it again for
         // every build could take minutes each time.
@@ -198,7 +222,7 @@ fn next(machine: &Machine, tried: &Tried, wish: Wish) -> Step {
 /// Finds a way to compile, and installs what it needs.
 pub fn find(wish: Wish) -> Result<Toolchain> {
     let mut tried = Tried::default();
-    // Each round either ends or marks one of two things as tried.
+    // Each round either ends or marks one of three things as tried.
     loop {
         let machine = Machine::probe();
         let outcome = match next(&machine, &tried, wish) {
@@ -206,6 +230,10 @@ pub fn find(wish: Wish) -> Result<Toolchain> {
             Step::AddTarget => {
                 tried.rustup = true;
                 add_target()
+            }
+            Step::AddSource => {
+                tried.rustup_source = true;
+                add_source()
             }
             Step::InstallPackages => {
                 tried.apt = true;
@@ -223,6 +251,15 @@ fn add_target() -> Result<()> {
     eprintln!("adding {TARGET} to the active toolchain");
     process::run_within(
         Command::new("rustup").args(["target", "add", TARGET]),
+        RUSTUP_LIMIT,
+    )
+}
+
+/// Only for smaller components: what they do is the same without it.
+fn add_source() -> Result<()> {
+    eprintln!("adding {SOURCE} to the active toolchain, for smaller components");
+    process::run_within(
+        Command::new("rustup").args(["component", "add", SOURCE]),
         RUSTUP_LIMIT,
     )
 }
@@ -285,6 +322,13 @@ fn active_target_is_there() -> bool {
     })
 }
 
+fn active_source_is_there() -> bool {
+    process::output(Command::new("rustc").args(["--print", "sysroot"])).is_some_and(|sysroot| {
+        let library = Path::new(sysroot.trim_end()).join("lib/rustlib/src/rust/library");
+        library.join("Cargo.toml").is_file()
+    })
+}
+
 fn is_root() -> bool {
     process::output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
 }
@@ -340,23 +384,26 @@ impl Toolchain {
     pub fn cargo(&self, subcommand: &str) -> Command {
         let root = workspace::root();
         let mut flags = Vec::new();
-        let mut command = match self {
-            Toolchain::Active => {
+        let (mut command, from_source) = match self {
+            Toolchain::Active { source } => {
                 let mut command = Command::new(workspace::cargo());
                 command.arg(subcommand);
-                command
+                (command, *source)
             }
             Toolchain::Debian { linker } => {
                 let mut command = debian(DEBIAN_CARGO);
                 command.env("RUSTC", DEBIAN_RUSTC);
-                // Building the standard library is an unstable option of cargo.
-                command.env("RUSTC_BOOTSTRAP", "1");
                 command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-                command.args([subcommand, "-Zbuild-std=std,panic_abort"]);
-                flags.extend(SMALL_PANICS.map(str::to_owned));
-                command
+                command.arg(subcommand);
+                (command, true)
             }
         };
+        if from_source {
+            // Building the standard library is an unstable option of cargo.
+            command.env("RUSTC_BOOTSTRAP", "1");
+            command.arg("-Zbuild-std=std,panic_abort");
+            flags.extend(SMALL_PANICS.map(str::to_owned));
+        }
         command.current_dir(&root).arg("--target").arg(TARGET);
         command.arg("--target-dir").arg(self.target_directory());
         // Paths of this machine must not end up in the messages of panics: they
@@ -381,7 +428,7 @@ impl Toolchain {
     /// discards the work of another.
     fn target_directory(&self) -> PathBuf {
         workspace::root().join(match self {
-            Toolchain::Active => "target/wasm",
+            Toolchain::Active { .. } => ACTIVE_OUTPUT,
             Toolchain::Debian { .. } => DEBIAN_OUTPUT,
         })
     }
@@ -390,7 +437,13 @@ impl Toolchain {
 impl fmt::Display for Toolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Toolchain::Active => write!(f, "the active toolchain"),
+            Toolchain::Active { source: true } => {
+                write!(
+                    f,
+                    "the active toolchain and its standard library from source"
+                )
+            }
+            Toolchain::Active { source: false } => write!(f, "the active toolchain"),
             Toolchain::Debian { linker } => {
                 write!(f, "{DEBIAN_RUSTC} with {}", linker.display())
             }
@@ -422,11 +475,39 @@ mod tests {
     fn an_installed_target_is_used_before_anything_else() {
         let machine = Machine {
             target: true,
-            rustup: true,
             apt: true,
             ..debian_machine()
         };
-        assert_eq!(step(&machine), Step::Use(Toolchain::Active));
+        assert_eq!(
+            step(&machine),
+            Step::Use(Toolchain::Active { source: false })
+        );
+    }
+
+    #[test]
+    fn the_source_is_asked_for_once_and_used_where_it_is() {
+        let machine = Machine {
+            target: true,
+            rustup: true,
+            ..Machine::default()
+        };
+        assert_eq!(step(&machine), Step::AddSource);
+        let without = Step::Use(Toolchain::Active { source: false });
+        let tried = Tried {
+            rustup_source: true,
+            ..Tried::default()
+        };
+        assert_eq!(next(&machine, &tried, Wish::Any), without);
+        let used = Machine {
+            active_was_used: true,
+            ..machine.clone()
+        };
+        assert_eq!(step(&used), without);
+        let with = Machine {
+            target_source: true,
+            ..machine
+        };
+        assert_eq!(step(&with), Step::Use(Toolchain::Active { source: true }));
     }
 
     #[test]
@@ -438,7 +519,7 @@ mod tests {
         assert_eq!(step(&machine), Step::AddTarget);
         let tried = Tried {
             rustup: true,
-            apt: false,
+            ..Tried::default()
         };
         let expected = Toolchain::Debian {
             linker: "/usr/bin/wasm-ld-22".into(),
@@ -457,9 +538,10 @@ mod tests {
         assert_eq!(
             step(&Machine {
                 target: true,
+                active_was_used: true,
                 ..used.clone()
             }),
-            Step::Use(Toolchain::Active)
+            Step::Use(Toolchain::Active { source: false })
         );
         assert_eq!(
             step(&Machine {
@@ -507,6 +589,7 @@ mod tests {
             let tried = Tried {
                 rustup: true,
                 apt: true,
+                ..Tried::default()
             };
             assert_eq!(
                 next(&machine, &tried, Wish::Any),
@@ -542,7 +625,10 @@ mod tests {
             ..debian_machine()
         };
         let way = |wish| next(&machine, &Tried::default(), wish);
-        assert_eq!(way(Wish::Active), Step::Use(Toolchain::Active));
+        assert_eq!(
+            way(Wish::Active),
+            Step::Use(Toolchain::Active { source: false })
+        );
         assert!(matches!(
             way(Wish::Debian),
             Step::Use(Toolchain::Debian { .. })
