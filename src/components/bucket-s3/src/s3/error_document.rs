@@ -4,7 +4,7 @@
 use super::config::Config;
 use super::encoding::decimal as digits;
 use super::port::{Error, visible};
-use super::response::{Headers, Response, decimal};
+use super::response::{End, Headers, Response, decimal};
 use super::time::iso_8601_ms;
 use super::xml::walk;
 
@@ -156,6 +156,10 @@ pub fn refusal(response: &Response, document: &ErrorDocument, config: &Config) -
         }
         _ => {}
     }
+    // The code says what these two mean, and it did not arrive.
+    if matches!(status, 400 | 404) && document.code.is_empty() && is_cut_short(response) {
+        return Error::Unavailable([&quote(), ". The reply is shorter than announced"].concat());
+    }
     match status {
         304 => Error::Other(quote()),
         300..=399 => elsewhere(response, document, &quote()),
@@ -167,6 +171,16 @@ pub fn refusal(response: &Response, document: &ErrorDocument, config: &Config) -
         408 | 500..=599 => Error::Unavailable(quote()),
         413 => Error::TooLarge(document.max_size.unwrap_or(config.limits.object_bytes)),
         _ => Error::Other(quote()),
+    }
+}
+
+/// Whether the connection lost a part of the body. A body that was too long to be
+/// taken whole is another matter.
+fn is_cut_short(response: &Response) -> bool {
+    match &response.end {
+        End::Complete => !response.is_whole(),
+        End::Broken(_) => true,
+        End::Cut | End::OverBudget => false,
     }
 }
 
