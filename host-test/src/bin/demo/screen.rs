@@ -50,7 +50,6 @@ impl Screen {
         }
     }
 
-
     /// Text in a tone.
     pub fn toned(&self, tone: Tone, text: &str) -> String {
         if !self.colors {
