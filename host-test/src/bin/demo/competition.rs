@@ -4,7 +4,7 @@
 use crate::arguments::Arguments;
 use crate::figures::Figures;
 use crate::screen::{Screen, Tone};
-use crate::stage::Stage;
+use crate::stage::{LOG, Stage};
 use anyhow::{Context, Result, bail};
 use host_test::bindings::log::{
     AppendOptions, AppendOutcome, Error, Producer, ReadLimit, ReadOutcome, Writer,
@@ -21,8 +21,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The log that everybody writes to.
-const LOG: &str = "demo";
 /// How long a writer may take to hear the end of its last append.
 const LAST_WORD: Duration = Duration::from_secs(30);
 /// A writer appends so many batches at a stretch, at most, and then thinks.
@@ -38,7 +36,7 @@ const REPEAT_AFTER: Duration = Duration::from_millis(20);
 /// How long one call of the reader waits for records.
 const WAIT_MS: u32 = 500;
 /// Cells of the bar.
-const BAR_CELLS: usize = 24;
+const BAR_CELLS: usize = 14;
 
 /// What all of them share.
 struct Board {
@@ -50,6 +48,7 @@ struct Board {
     acknowledged: AtomicUsize,
     tailed: AtomicUsize,
     kills: AtomicU64,
+    began: Instant,
     /// No append is begun after this.
     deadline: Instant,
     appends_max: u64,
@@ -67,7 +66,9 @@ impl Board {
     }
 
     fn event(&self, tone: Tone, text: &str) {
-        let time = self.screen.toned(Tone::Faint, &seconds(self.stage.now()));
+        let time = self
+            .screen
+            .toned(Tone::Faint, &seconds(self.began.elapsed()));
         self.screen
             .line(&format!("{time}  {}", self.screen.toned(tone, text)));
     }
@@ -112,6 +113,7 @@ pub async fn play(
         acknowledged: AtomicUsize::new(0),
         tailed: AtomicUsize::new(0),
         kills: AtomicU64::new(0),
+        began,
         deadline: began + arguments.time,
         appends_max: arguments.appends,
     });
@@ -119,7 +121,7 @@ pub async fn play(
     let (closing, closed) = watch::channel(None);
     let mut around = JoinSet::new();
     around.spawn(kill_now_and_then(board.clone(), killers.clone(), seed));
-    around.spawn(show_progress(board.clone(), arguments.clone(), began));
+    around.spawn(show_progress(board.clone(), arguments.clone()));
     let counting = stage.clone();
     around.spawn(async move { counting.keep_counting().await });
     let reader = tokio::spawn(follow(board.clone(), closed));
@@ -323,22 +325,23 @@ async fn kill_now_and_then(board: Arc<Board>, killers: Vec<Arc<Notify>>, seed: u
     pending().await
 }
 
-async fn show_progress(board: Arc<Board>, arguments: Arguments, began: Instant) {
+async fn show_progress(board: Arc<Board>, arguments: Arguments) {
     loop {
         board.screen.status(|| {
             let acknowledged = board.acknowledged.load(Ordering::SeqCst);
             let done = match arguments.appends {
-                u64::MAX => began.elapsed().as_secs_f64() / arguments.time.as_secs_f64(),
+                u64::MAX => board.began.elapsed().as_secs_f64() / arguments.time.as_secs_f64(),
                 appends => acknowledged as f64 / appends as f64,
             };
             let cells = ((done * BAR_CELLS as f64) as usize).min(BAR_CELLS);
             let bar = format!("{}{}", "█".repeat(cells), "░".repeat(BAR_CELLS - cells));
             let tailed = board.tailed.load(Ordering::SeqCst);
             let faults: u64 = board.stage.faults().values().sum();
-            let time = seconds(board.stage.now());
+            let time = seconds(board.began.elapsed());
+            // Short enough for 80 columns, where it is rewritten.
             format!(
-                "{time}  {bar}  {acknowledged:>5} appends acknowledged, \
-                 {tailed:>5} records read live, {faults:>4} faults"
+                "{time}  {bar}  {acknowledged:>5} appends  {tailed:>5} records read live  \
+                 {faults:>4} faults"
             )
         });
         sleep(Duration::from_millis(50)).await;

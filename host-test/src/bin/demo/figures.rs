@@ -170,7 +170,13 @@ impl Figures {
         );
         let injected: u64 = self.faults.values().sum();
         row("faults injected", injected.to_string(), String::new());
-        for (name, count) in self.faults.iter().filter(|(_, count)| **count > 0) {
+        let mut faults: Vec<_> = self
+            .faults
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .collect();
+        faults.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        for (name, count) in faults {
             let known = FAULTS.iter().find(|(other, _)| other == name);
             let shown = known.map_or(*name, |(_, shown)| *shown);
             row("", count.to_string(), screen.toned(Tone::Faint, shown));

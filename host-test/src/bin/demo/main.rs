@@ -52,11 +52,14 @@ fn run(arguments: Arguments) -> Result<bool> {
     runtime.block_on(async {
         let screen = Arc::new(Screen::new());
         let stage = Arc::new(Stage::set(&arguments).await?);
-        let figures = competition::play(&arguments, &stage, &screen).await?;
-        screen.close(&figures.table(&screen));
-        stage.clear().await?;
+        let played = competition::play(&arguments, &stage, &screen).await;
+        // A real bucket is left as it was, whatever happened.
+        let cleared = stage.clear().await;
+        let figures = played?;
+        screen.line(&figures.table(&screen));
+        cleared?;
         if arguments.json {
-            println!("{}", figures.json());
+            screen.line(&figures.json());
         }
         Ok(figures.is_clean())
     })

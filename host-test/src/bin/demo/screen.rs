@@ -99,11 +99,6 @@ impl Screen {
         });
     }
 
-    /// Prints the end.
-    pub fn close(&self, text: &str) {
-        self.line(text);
-    }
-
     fn print(&self, text: impl FnOnce(&mut State) -> String) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let text = text(&mut state);

@@ -15,30 +15,32 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// The log that everybody uses.
+pub const LOG: &str = "demo";
 /// Keys on one page of a listing, and in one deletion.
 const PAGE_KEYS: u32 = 1_000;
 /// Objects in one batch of reads.
 const BATCH_OBJECTS: usize = 64;
 /// How long a component waits for a reply of the store in this process, where some
 /// never come.
-const TIMEOUT_MS: &str = "700";
+const TIMEOUT_MS: &str = "400";
 /// How often the requests so far are counted. The harness remembers a limited number.
 const COUNTING_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A store in this process on a day on which much goes wrong.
 fn bad_minute() -> Rates {
     Rates {
-        refuse: 0.01,
-        lose_request: 0.02,
-        lose_reply: 0.05,
-        duplicate: 0.04,
-        late: 0.02,
-        conflict: 0.02,
-        slow_down: 0.02,
-        fail_before: 0.02,
-        fail_after: 0.03,
-        truncate_reply: 0.01,
-        break_reply: 0.01,
+        refuse: 0.005,
+        lose_request: 0.015,
+        lose_reply: 0.04,
+        duplicate: 0.03,
+        late: 0.015,
+        conflict: 0.01,
+        slow_down: 0.01,
+        fail_before: 0.01,
+        fail_after: 0.025,
+        truncate_reply: 0.005,
+        break_reply: 0.005,
         ..Rates::default()
     }
 }
@@ -97,7 +99,11 @@ impl Stage {
             }
         };
         // Compiles the component, which takes a moment after each build.
-        site.instance("usher").await?;
+        let mut usher = site.instance("usher").await?;
+        if world.is_none() {
+            // Wrong settings are told before the curtain rises.
+            usher.log().tail(LOG).await??;
+        }
         Ok(Self {
             site,
             world,
