@@ -5,8 +5,7 @@
 //! writes, and writes only under a precondition.
 
 use core::fmt;
-use core::future::Future;
-
+use maybe_async::maybe_async;
 /// Milliseconds since the Unix epoch by the store's own clock.
 ///
 /// Times of the store are only ever compared with times of the same store.
@@ -215,22 +214,29 @@ pub const PAGE_OBJECTS_MAX: u32 = 1000;
 
 /// One object-store bucket with conditional writes, as `ifmatch:bucket/bucket`
 /// describes it.
+#[maybe_async(AFIT)]
 pub trait Bucket {
     /// Reads one object.
-    fn get(&self, read: Read) -> impl Future<Output = Result<Reply, BucketError>>;
+    fn get(&self, read: Read) -> impl core::future::Future<Output = Result<Reply, BucketError>>;
 
     /// Reads up to [`BATCH_OBJECTS_MAX`] objects, overlapped. Results are in the
     /// order of `reads`.
-    fn get_many(&self, reads: Vec<Read>) -> impl Future<Output = Vec<Result<Reply, BucketError>>>;
+    fn get_many(
+        &self,
+        reads: Vec<Read>,
+    ) -> impl core::future::Future<Output = Vec<Result<Reply, BucketError>>>;
 
     /// Writes an object if its precondition holds.
-    fn put(&self, write: &Write) -> impl Future<Output = Result<PutOutcome, BucketError>>;
+    fn put(
+        &self,
+        write: &Write,
+    ) -> impl core::future::Future<Output = Result<PutOutcome, BucketError>>;
 
     /// Writes up to [`BATCH_OBJECTS_MAX`] objects, each on its own, overlapped.
     fn put_many(
         &self,
         writes: Vec<Write>,
-    ) -> impl Future<Output = Vec<Result<PutOutcome, BucketError>>>;
+    ) -> impl core::future::Future<Output = Vec<Result<PutOutcome, BucketError>>>;
 
     /// Lists up to `limit` objects under `prefix` with keys above `start_after`.
     fn list(
@@ -238,11 +244,15 @@ pub trait Bucket {
         prefix: &str,
         start_after: Option<&str>,
         limit: u32,
-    ) -> impl Future<Output = Result<Page, BucketError>>;
+    ) -> impl core::future::Future<Output = Result<Page, BucketError>>;
 }
 
 /// Deletion of objects, as `ifmatch:bucket/deletion` describes it.
+#[maybe_async(AFIT)]
 pub trait Deletion {
     /// Deletes up to [`PAGE_OBJECTS_MAX`] objects. Absent keys succeed.
-    fn delete_many(&self, keys: Vec<String>) -> impl Future<Output = Result<(), BucketError>>;
+    fn delete_many(
+        &self,
+        keys: Vec<String>,
+    ) -> impl core::future::Future<Output = Result<(), BucketError>>;
 }

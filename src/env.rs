@@ -1,8 +1,9 @@
 //! What the protocols need from the world besides the store.
 
-use core::future::Future;
+use maybe_async::maybe_async;
 
 /// Time and randomness of the instance that runs the protocols.
+#[maybe_async(AFIT)]
 pub trait Env {
     /// Milliseconds on a clock that never goes back, from an arbitrary start.
     ///
@@ -11,7 +12,7 @@ pub trait Env {
     fn monotonic_ms(&self) -> u64;
 
     /// Waits for about this many milliseconds.
-    fn sleep_ms(&self, ms: u64) -> impl Future<Output = ()>;
+    fn sleep_ms(&self, ms: u64) -> impl core::future::Future<Output = ()>;
 
     /// 128 fresh random bits from the host.
     ///

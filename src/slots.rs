@@ -14,6 +14,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{ChainKeys, Slot};
 use crate::store::Store;
+use maybe_async::maybe_async;
 
 pub use state::{ChainState, PINS_MAX, Pin, StateReply, Swapped};
 
@@ -139,6 +140,7 @@ pub struct Chain {
     pub sections: &'static [Tag],
 }
 
+#[maybe_async(AFIT)]
 impl Chain {
     /// Finds the newest object: one listing.
     pub(crate) async fn newest<B: Bucket, E: Env>(

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::keys::quoted;
 use crate::slots::{Candidate, Grace, Placed};
 use crate::token::{Epoch, Writer};
+use maybe_async::maybe_async;
 
 /// How many slots one append tries to win. With the waits between them, that takes
 /// about half a minute.
@@ -50,6 +51,7 @@ enum Judgement {
     Unless(AppendOutcome),
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Logs<B, E> {
     /// Creates a log with settings of its own: two requests.
     ///
@@ -120,6 +122,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     }
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// Appends `records`, or claims if there are none.
     async fn append(

@@ -14,6 +14,7 @@ mod tail;
 mod trim;
 
 use core::cell::RefCell;
+use maybe_async::maybe_async;
 use std::rc::Rc;
 
 use crate::bucket::{Bucket, StoreTime};
@@ -187,6 +188,7 @@ pub struct Logs<B, E> {
     segments: RefCell<SegmentCache>,
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Logs<B, E> {
     /// The logs in the bucket of `store`.
     #[must_use]

@@ -1,5 +1,6 @@
 //! Reading records in order.
 
+use maybe_async::maybe_async;
 use std::collections::VecDeque;
 
 use super::search::{self, Located};
@@ -79,6 +80,7 @@ enum Step {
     Trimmed(Cursor),
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Logs<B, E> {
     /// Reads consecutive records.
     ///
@@ -141,6 +143,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     }
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Log<'_, B, E> {
     async fn read(&self, start: Cursor, limit: ReadLimit) -> Result<ReadOutcome, Error> {
         let mut cursor = start;
@@ -341,10 +344,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             .iter()
             .map(|slot| Read::all(self.chain.keys.slot(*slot)))
             .collect();
-        let replies = match reads.as_slice() {
-            [read] => vec![self.store().get(read.clone()).await],
-            _ => self.store().get_many(reads).await,
-        };
+        let replies = self.store().get_many(reads).await;
         run.ahead.rounds = run.ahead.rounds.saturating_add(1);
         let mut replies = slots.into_iter().zip(replies);
         let first = match replies.next() {

@@ -8,6 +8,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::keys::Slot;
 use crate::slots::{Link, StateReply, refused};
+use maybe_async::maybe_async;
 
 /// More steps than any search needs while the pointers have offsets or times.
 const SEARCH_STEPS_MAX: u32 = 128;
@@ -23,6 +24,7 @@ pub(super) enum Located {
     Trimmed(Cursor),
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Logs<B, E> {
     /// The first record whose batch the store accepted at `time` or later, or the
     /// tail.
@@ -38,6 +40,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     }
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// Finds the segment that holds the record at `offset`.
     pub(super) async fn locate_offset(&self, offset: u64) -> Result<Located, Error> {

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::keys::{Name, Slot};
 use crate::slots::{Chain, Grace, Link, refused};
 use crate::token::Epoch;
+use maybe_async::maybe_async;
 
 /// How many segments that others appended are followed one by one before a
 /// listing is cheaper.
@@ -144,6 +145,7 @@ impl Tail {
     }
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// Finds the tail from nothing: a listing and, in a log that exists, the
     /// newest header.

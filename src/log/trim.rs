@@ -1,7 +1,5 @@
 //! Trimming, and the pins that hold it back.
 
-use core::cell::{Cell, RefCell};
-
 use super::pointers::Pointer;
 use super::search::{self, Located};
 use super::tail::Tail;
@@ -11,6 +9,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{Slot, quoted};
 use crate::slots::{ChainState, PINS_MAX, Pin, StateReply, Swapped};
+use maybe_async::maybe_async;
 
 /// A trim deletes at most this many pages of objects.
 const TRIM_PAGES_MAX: u32 = 100;
@@ -93,6 +92,7 @@ impl Cut {
     }
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket + Deletion, E: Env> Logs<B, E> {
     /// Trims a log.
     ///
@@ -115,6 +115,7 @@ impl<B: Bucket + Deletion, E: Env> Logs<B, E> {
     }
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Logs<B, E> {
     /// Pins a reader's place, or moves and extends its pin.
     ///
@@ -148,16 +149,9 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     pub async fn unpin(&self, name: &str, reader: &str) -> Result<(), Error> {
         let log = Log::new(self, name)?;
         check_reader(reader)?;
-        let removed = log
-            .change_state(async |reply: &StateReply| {
-                let mut state = reply.state().clone();
-                state.pins.retain(|pin| pin.reader != reader);
-                Ok((state != *reply.state()).then_some(state))
-            })
-            .await?;
-        match removed {
+        match log.change_state(&Edit::Unpin { reader }).await? {
             Change::Unknown(why) => Err(Error::Unavailable(why)),
-            Change::None(_) | Change::Made(_) => Ok(()),
+            Change::None(..) | Change::Made(..) => Ok(()),
         }
     }
 
@@ -173,30 +167,72 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     }
 }
 
+/// A change of the state.
+enum Edit<'a> {
+    /// Trim as far as this allows.
+    Raise { tail: &'a Tail, keep: Keep },
+    /// Set or move a pin.
+    Pin {
+        reader: &'a str,
+        offset: u64,
+        slot: Slot,
+        ttl_ms: u32,
+    },
+    /// Remove a pin.
+    Unpin { reader: &'a str },
+}
+
+/// What a change comes to, behind the state in force.
+struct Edited {
+    /// The new state, or `None` to leave the old one.
+    state: Option<ChainState>,
+    /// How far a trim went.
+    cut: Cut,
+    /// Until when a pin holds.
+    pinned_until: Option<StoreTime>,
+}
+
+impl Edited {
+    fn to(state: Option<ChainState>) -> Edited {
+        Edited {
+            state,
+            cut: Cut::new(Slot::FIRST, TrimLimit::None),
+            pinned_until: None,
+        }
+    }
+}
+
 /// How a change of the state ended. The reply holds the state that is in force.
 enum Change {
-    None(StateReply),
-    Made(StateReply),
+    None(StateReply, Edited),
+    Made(StateReply, Edited),
     Unknown(String),
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Log<'_, B, E> {
-    /// Replaces the state by what `change` makes of it, until nobody else comes
-    /// between; `change` returns `None` to leave it.
-    async fn change_state(
-        &self,
-        change: impl AsyncFn(&StateReply) -> Result<Option<ChainState>, Error>,
-    ) -> Result<Change, Error> {
+    /// Makes a change to the state, again until nobody else comes between.
+    async fn change_state(&self, edit: &Edit<'_>) -> Result<Change, Error> {
         for round in 0..SWAP_ATTEMPTS_MAX {
             if round > 0 {
                 self.store().back_off(round, None).await;
             }
             let reply = self.chain.state(self.store()).await?;
-            let Some(state) = change(&reply).await? else {
-                return Ok(Change::None(reply));
+            let mut edited = match edit {
+                Edit::Raise { tail, keep } => self.raised(tail, *keep, &reply).await?,
+                Edit::Pin {
+                    reader,
+                    offset,
+                    slot,
+                    ttl_ms,
+                } => self.pinned(&reply, reader, *offset, *slot, *ttl_ms)?,
+                Edit::Unpin { reader } => unpinned(&reply, reader),
+            };
+            let Some(state) = edited.state.take() else {
+                return Ok(Change::None(reply, edited));
             };
             match self.chain.swap_state(self.store(), &reply, state).await? {
-                Swapped::Done(reply) => return Ok(Change::Made(reply)),
+                Swapped::Done(reply) => return Ok(Change::Made(reply, edited)),
                 Swapped::Lost => {}
                 Swapped::Unknown(why) => return Ok(Change::Unknown(why)),
             }
@@ -209,26 +245,27 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Raises the watermark as far as `keep` and the guards allow.
     async fn raise_watermark(&self, tail: &Tail, keep: Keep) -> Result<(StateReply, Cut), Error> {
-        let decided = RefCell::new(Cut::new(Slot::FIRST, TrimLimit::None));
-        let changed = self
-            .change_state(async |reply: &StateReply| {
-                let cut = self.cut(tail, reply, keep).await?;
-                let first_kept = cut.first_kept;
-                decided.replace(cut);
-                if first_kept <= reply.first_kept() {
-                    return Ok(None);
-                }
-                Ok(Some(ChainState {
-                    first_kept,
-                    first_kept_offset: self.base_offset(tail, first_kept).await?,
-                    pins: valid_pins(reply),
-                }))
-            })
-            .await?;
-        match changed {
-            Change::None(reply) | Change::Made(reply) => Ok((reply, decided.into_inner())),
+        match self.change_state(&Edit::Raise { tail, keep }).await? {
+            Change::None(reply, edited) | Change::Made(reply, edited) => Ok((reply, edited.cut)),
             Change::Unknown(why) => Err(Error::Unavailable(why)),
         }
+    }
+
+    async fn raised(&self, tail: &Tail, keep: Keep, reply: &StateReply) -> Result<Edited, Error> {
+        let cut = self.cut(tail, reply, keep).await?;
+        let state = if cut.first_kept <= reply.first_kept() {
+            None
+        } else {
+            Some(ChainState {
+                first_kept: cut.first_kept,
+                first_kept_offset: self.base_offset(tail, cut.first_kept).await?,
+                pins: valid_pins(reply),
+            })
+        };
+        Ok(Edited {
+            cut,
+            ..Edited::to(state)
+        })
     }
 
     /// The offset of the first record in a slot that is not trimmed.
@@ -411,55 +448,72 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 )));
             }
         };
-        let expires_at = Cell::new(None);
-        let changed = self
-            .change_state(async |reply: &StateReply| {
-                let now = reply.observed_at.ok_or_else(|| {
-                    Error::Unsupported(format!(
-                        "{}: pins need the store's time, which it does not tell",
-                        self.chain.keys.state()
-                    ))
-                })?;
-                // The pin and the watermark are in one object, so that neither can
-                // pass the other.
-                if reply.first_kept() > slot {
-                    return Ok(None);
-                }
-                let mut pins = valid_pins(reply);
-                pins.retain(|pin| pin.reader != reader);
-                if pins.len() >= PINS_MAX {
-                    return Err(Error::InvalidArgument(format!(
-                        "{PINS_MAX} readers have pins on this log already"
-                    )));
-                }
-                let until = StoreTime {
-                    unix_ms: now.unix_ms.saturating_add(ttl_ms.into()),
-                };
-                expires_at.set(Some(until));
-                let place = pins.partition_point(|pin| pin.reader.as_str() < reader);
-                pins.insert(
-                    place,
-                    Pin {
-                        reader: reader.to_owned(),
-                        offset: at.offset,
-                        slot,
-                        expires_at: until,
-                    },
-                );
-                Ok(Some(ChainState {
-                    pins,
-                    ..reply.state().clone()
-                }))
-            })
-            .await?;
-        Ok(match (changed, expires_at.get()) {
-            (Change::Made(_), Some(until)) => PinOutcome::Pinned(until),
-            (Change::Unknown(why), _) => PinOutcome::Indeterminate(why),
-            (Change::None(reply) | Change::Made(reply), _) => PinOutcome::Trimmed(Cursor {
+        let edit = Edit::Pin {
+            reader,
+            offset: at.offset,
+            slot,
+            ttl_ms,
+        };
+        let (reply, edited) = match self.change_state(&edit).await? {
+            Change::None(reply, edited) | Change::Made(reply, edited) => (reply, edited),
+            Change::Unknown(why) => return Ok(PinOutcome::Indeterminate(why)),
+        };
+        Ok(match edited.pinned_until {
+            Some(until) => PinOutcome::Pinned(until),
+            None => PinOutcome::Trimmed(Cursor {
                 offset: reply.state().first_kept_offset,
                 slot: Some(reply.first_kept()),
                 absent_until: None,
             }),
+        })
+    }
+
+    fn pinned(
+        &self,
+        reply: &StateReply,
+        reader: &str,
+        offset: u64,
+        slot: Slot,
+        ttl_ms: u32,
+    ) -> Result<Edited, Error> {
+        let now = reply.observed_at.ok_or_else(|| {
+            Error::Unsupported(format!(
+                "{}: pins need the store's time, which it does not tell",
+                self.chain.keys.state()
+            ))
+        })?;
+        // The pin and the watermark are in one object, so that neither can pass the
+        // other.
+        if reply.first_kept() > slot {
+            return Ok(Edited::to(None));
+        }
+        let mut pins = valid_pins(reply);
+        pins.retain(|pin| pin.reader != reader);
+        if pins.len() >= PINS_MAX {
+            return Err(Error::InvalidArgument(format!(
+                "{PINS_MAX} readers have pins on this log already"
+            )));
+        }
+        let expires_at = StoreTime {
+            unix_ms: now.unix_ms.saturating_add(ttl_ms.into()),
+        };
+        let place = pins.partition_point(|pin| pin.reader.as_str() < reader);
+        pins.insert(
+            place,
+            Pin {
+                reader: reader.to_owned(),
+                offset,
+                slot,
+                expires_at,
+            },
+        );
+        let state = ChainState {
+            pins,
+            ..reply.state().clone()
+        };
+        Ok(Edited {
+            pinned_until: Some(expires_at),
+            ..Edited::to(Some(state))
         })
     }
 
@@ -478,6 +532,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     }
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
     /// Deletes all slots below `first_kept` but the first. `below` is a listing of
     /// them, if there is one already.
@@ -532,6 +587,12 @@ impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
             .parse_slot(key)
             .is_some_and(|slot| slot < first_kept && slot != Slot::FIRST)
     }
+}
+
+fn unpinned(reply: &StateReply, reader: &str) -> Edited {
+    let mut state = reply.state().clone();
+    state.pins.retain(|pin| pin.reader != reader);
+    Edited::to((state != *reply.state()).then_some(state))
 }
 
 /// The pins that have not expired. Without the store's time, none has.

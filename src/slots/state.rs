@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::keys::Slot;
 use crate::store::Store;
+use maybe_async::maybe_async;
 
 /// How often one change is sent in all.
 const SWAP_SENDS_MAX: u32 = 5;
@@ -177,6 +178,7 @@ impl StateReply {
     }
 }
 
+#[maybe_async(AFIT)]
 impl Chain {
     /// Reads the state: one read.
     pub(crate) async fn state<B: Bucket, E: Env>(
@@ -219,6 +221,7 @@ pub enum Swapped {
     Unknown(String),
 }
 
+#[maybe_async(AFIT)]
 impl Chain {
     /// Replaces the state that `before` shows: one write if all goes well.
     ///

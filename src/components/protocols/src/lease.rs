@@ -18,21 +18,21 @@ use crate::run::{look, run};
 impl Guest for Component {
     fn acquire(name: String, request: Request) -> Result<AcquireOutcome, Error> {
         let request = from_request(request);
-        run(async |instance| instance.leases.acquire(&name, &request).await)
+        run(|instance| instance.leases.acquire(&name, &request))
             .map(to_acquire_outcome)
             .map_err(to_error)
     }
 
     fn campaign(name: String, request: Request, timeout_ms: u32) -> Result<AcquireOutcome, Error> {
         let request = from_request(request);
-        run(async |instance| instance.leases.campaign(&name, &request, timeout_ms).await)
+        run(|instance| instance.leases.campaign(&name, &request, timeout_ms))
             .map(to_acquire_outcome)
             .map_err(to_error)
     }
 
     fn renew(grant: Grant, duration_ms: u32) -> Result<RenewOutcome, Error> {
         let grant = from_grant(grant).map_err(to_error)?;
-        run(async |instance| instance.leases.renew(&grant, duration_ms).await)
+        run(|instance| instance.leases.renew(&grant, duration_ms))
             .map(|outcome| match outcome {
                 core::RenewOutcome::Renewed(grant) => RenewOutcome::Renewed(to_grant(grant)),
                 core::RenewOutcome::Lost(status) => RenewOutcome::Lost(status.map(to_status)),
@@ -47,7 +47,7 @@ impl Guest for Component {
             holder: successor.holder,
             within_ms: successor.within_ms,
         });
-        run(async |instance| instance.leases.release(&grant, successor.as_ref()).await)
+        run(|instance| instance.leases.release(&grant, successor.as_ref()))
             .map(|outcome| match outcome {
                 core::ReleaseOutcome::Released => ReleaseOutcome::Released,
                 core::ReleaseOutcome::Lost(status) => ReleaseOutcome::Lost(status.map(to_status)),
@@ -57,13 +57,13 @@ impl Guest for Component {
     }
 
     fn remaining_ms(name: String, token: Token) -> Result<u32, Error> {
-        look(|instance| instance.leases.remaining_ms(&name, Epoch(token.epoch)))
+        run(|instance| instance.leases.remaining_ms(&name, Epoch(token.epoch)))
             .map(to_ms)
             .map_err(to_error)
     }
 
     fn observe(name: String) -> Result<Option<Status>, Error> {
-        run(async |instance| instance.leases.observe(&name).await)
+        run(|instance| instance.leases.observe(&name))
             .map(|status| status.map(to_status))
             .map_err(to_error)
     }

@@ -9,12 +9,12 @@
 
 mod bindings;
 mod convert;
+mod instance;
 mod lease;
 mod log;
 mod port;
 mod receipts;
 mod retention;
-mod run;
 
 /// The component.
 struct Component;

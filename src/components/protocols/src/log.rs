@@ -13,7 +13,7 @@ use crate::bindings::exports::ifmatch::protocols::log::{
 };
 use crate::bindings::exports::ifmatch::protocols::types::{Error, Token};
 use crate::convert::{from_writer, to_error, to_token};
-use crate::run::run;
+use crate::instance::run;
 
 impl Guest for Component {
     fn create(name: String, settings: Settings) -> Result<CreateOutcome, Error> {
@@ -21,7 +21,7 @@ impl Guest for Component {
             period_ms: settings.grace_ms,
             margin_ms: settings.clock_margin_ms,
         };
-        run(async |instance| instance.logs.create(&name, grace).await)
+        run(|instance| instance.logs.create(&name, grace))
             .map(to_create_outcome)
             .map_err(to_error)
     }
@@ -32,23 +32,22 @@ impl Guest for Component {
         options: AppendOptions,
     ) -> Result<AppendOutcome, Error> {
         let options = from_options(options);
-        run(async |instance| instance.logs.append(&name, &records, &options).await)
+        run(|instance| instance.logs.append(&name, &records, &options))
             .map(to_append_outcome)
             .map_err(to_error)
     }
 
     fn claim(name: String, token: Token) -> Result<AppendOutcome, Error> {
-        run(async |instance| instance.logs.claim(&name, token::Epoch(token.epoch)).await)
+        run(|instance| instance.logs.claim(&name, token::Epoch(token.epoch)))
             .map(to_append_outcome)
             .map_err(to_error)
     }
 
     fn read(name: String, start: Cursor, limit: ReadLimit) -> Result<ReadOutcome, Error> {
-        run(async |instance| {
+        run(|instance| {
             instance
                 .logs
                 .read(&name, from_cursor(start), from_limit(limit))
-                .await
         })
         .map(to_read_outcome)
         .map_err(to_error)
@@ -60,25 +59,24 @@ impl Guest for Component {
         limit: ReadLimit,
         timeout_ms: u32,
     ) -> Result<ReadOutcome, Error> {
-        run(async |instance| {
+        run(|instance| {
             instance
                 .logs
                 .wait(&name, from_cursor(start), from_limit(limit), timeout_ms)
-                .await
         })
         .map(to_read_outcome)
         .map_err(to_error)
     }
 
     fn tail(name: String) -> Result<Cursor, Error> {
-        run(async |instance| instance.logs.tail(&name).await)
+        run(|instance| instance.logs.tail(&name))
             .map(to_cursor)
             .map_err(to_error)
     }
 
     fn locate(name: String, time: u64) -> Result<Cursor, Error> {
         let time = StoreTime { unix_ms: time };
-        run(async |instance| instance.logs.locate(&name, time).await)
+        run(|instance| instance.logs.locate(&name, time))
             .map(to_cursor)
             .map_err(to_error)
     }

@@ -17,13 +17,13 @@ const NS_PER_MS: u64 = 1_000_000;
 pub(crate) struct Port;
 
 impl Bucket for Port {
-    async fn get(&self, read: Read) -> Result<Reply, BucketError> {
+    fn get(&self, read: Read) -> Result<Reply, BucketError> {
         bucket::get(to_read(&read))
             .map(from_reply)
             .map_err(from_error)
     }
 
-    async fn get_many(&self, reads: Vec<Read>) -> Vec<Result<Reply, BucketError>> {
+    fn get_many(&self, reads: Vec<Read>) -> Vec<Result<Reply, BucketError>> {
         let reads: Vec<bucket::ReadParam<'_>> = reads.iter().map(to_read).collect();
         bucket::get_many(&reads)
             .into_iter()
@@ -31,13 +31,13 @@ impl Bucket for Port {
             .collect()
     }
 
-    async fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
+    fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
         bucket::put(to_write(write))
             .map(from_outcome)
             .map_err(from_error)
     }
 
-    async fn put_many(&self, writes: Vec<Write>) -> Vec<Result<PutOutcome, BucketError>> {
+    fn put_many(&self, writes: Vec<Write>) -> Vec<Result<PutOutcome, BucketError>> {
         let writes: Vec<bucket::WriteParam<'_>> = writes.iter().map(to_write).collect();
         bucket::put_many(&writes)
             .into_iter()
@@ -45,7 +45,7 @@ impl Bucket for Port {
             .collect()
     }
 
-    async fn list(
+    fn list(
         &self,
         prefix: &str,
         start_after: Option<&str>,
@@ -62,7 +62,7 @@ impl Bucket for Port {
 }
 
 impl Deletion for Port {
-    async fn delete_many(&self, keys: Vec<String>) -> Result<(), BucketError> {
+    fn delete_many(&self, keys: Vec<String>) -> Result<(), BucketError> {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         deletion::delete_many(&keys).map_err(from_error)
     }
@@ -157,7 +157,7 @@ impl Env for Host {
         monotonic_clock::now() / NS_PER_MS
     }
 
-    async fn sleep_ms(&self, ms: u64) {
+    fn sleep_ms(&self, ms: u64) {
         monotonic_clock::subscribe_duration(ms.saturating_mul(NS_PER_MS)).block();
     }
 

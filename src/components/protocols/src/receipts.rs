@@ -2,11 +2,11 @@
 
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::receipts::{Guest, Receipt};
-use crate::run::look;
+use crate::instance::run;
 
 impl Guest for Component {
     fn take() -> Receipt {
-        let receipt = look(|instance| instance.store.take_receipt());
+        let receipt = run(|instance| instance.store.take_receipt());
         Receipt {
             gets: receipt.gets,
             puts: receipt.puts,

@@ -9,8 +9,8 @@ use crate::bindings::exports::ifmatch::protocols::retention::{
 };
 use crate::bindings::exports::ifmatch::protocols::types::Error;
 use crate::convert::to_error;
+use crate::instance::run;
 use crate::log::{from_cursor, to_cursor};
-use crate::run::run;
 
 impl Guest for Component {
     fn trim(name: String, keep: Keep) -> Result<TrimReport, Error> {
@@ -20,15 +20,15 @@ impl Guest for Component {
             Keep::Bytes(bytes) => core::Keep::Bytes(bytes),
             Keep::AgeMs(age_ms) => core::Keep::AgeMs(age_ms),
         };
-        run(async |instance| instance.logs.trim(&name, keep).await)
+        run(|instance| instance.logs.trim(&name, keep))
             .map(to_report)
             .map_err(to_error)
     }
 
     fn pin(name: String, reader: String, at: Cursor, ttl_ms: u32) -> Result<PinOutcome, Error> {
-        run(async |instance| {
+        run(|instance| {
             let at = from_cursor(at);
-            instance.logs.pin(&name, &reader, at, ttl_ms).await
+            instance.logs.pin(&name, &reader, at, ttl_ms)
         })
         .map(|outcome| match outcome {
             core::PinOutcome::Pinned(until) => PinOutcome::Pinned(until.unix_ms),
@@ -39,11 +39,11 @@ impl Guest for Component {
     }
 
     fn unpin(name: String, reader: String) -> Result<(), Error> {
-        run(async |instance| instance.logs.unpin(&name, &reader).await).map_err(to_error)
+        run(|instance| instance.logs.unpin(&name, &reader)).map_err(to_error)
     }
 
     fn pins(name: String) -> Result<Vec<PinnedReader>, Error> {
-        let pins = run(async |instance| instance.logs.pins(&name).await).map_err(to_error)?;
+        let pins = run(|instance| instance.logs.pins(&name)).map_err(to_error)?;
         Ok(pins
             .into_iter()
             .map(|pin| PinnedReader {

@@ -1,0 +1,32 @@
+//! The state of an instance.
+
+use std::rc::Rc;
+
+use ifmatch::lease::Leases;
+use ifmatch::log::Logs;
+use ifmatch::store::Store;
+
+use crate::port::{Host, Port};
+
+/// What an instance has of each protocol, over one store.
+pub(crate) struct Instance {
+    pub(crate) store: Rc<Store<Port, Host>>,
+    pub(crate) logs: Logs<Port, Host>,
+    pub(crate) leases: Leases<Port, Host>,
+}
+
+thread_local! {
+    static INSTANCE: Instance = {
+        let store = Rc::new(Store::new(Port, Host));
+        Instance {
+            logs: Logs::new(store.clone()),
+            leases: Leases::new(store.clone()),
+            store,
+        }
+    };
+}
+
+/// Runs an operation on this instance.
+pub(crate) fn run<T>(operation: impl FnOnce(&Instance) -> T) -> T {
+    INSTANCE.with(operation)
+}
