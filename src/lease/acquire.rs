@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::keys::Name;
 use crate::token::Epoch;
+use maybe_async::maybe_async;
 
 /// How many versions one acquisition tries to replace.
 const RACES_MAX: u32 = 8;
@@ -32,6 +33,7 @@ const DOUBT_MS: u64 = 100;
 /// times of the store in milliseconds are higher.
 const FIRST_TOKEN_END: u64 = 1 << 40;
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Leases<B, E> {
     /// Takes a lease if it is free for this holder. Does not wait for it.
     ///

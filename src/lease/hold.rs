@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::keys::Name;
 use crate::token::Epoch;
+use maybe_async::maybe_async;
 
 /// How many of its own earlier writes one renewal or release goes on from.
 const REBASES_MAX: u32 = 4;
@@ -33,6 +34,7 @@ enum Changed {
     Unknown(String),
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Leases<B, E> {
     /// How long the grant of this token can still be relied on, by this instance's
     /// clock. No request. 0 if it is over, was given up, or was not given by this

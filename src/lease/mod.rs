@@ -16,6 +16,7 @@ mod memory;
 mod object;
 mod place;
 
+use maybe_async::maybe_async;
 use core::cell::RefCell;
 use std::rc::Rc;
 
@@ -154,6 +155,7 @@ pub struct Leases<B, E> {
     memory: RefCell<Memory>,
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Leases<B, E> {
     /// The leases in the bucket of `store`.
     #[must_use]

@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{Name, lease_key};
 use crate::slots::{at_key, refused};
+use maybe_async::maybe_async;
 
 /// How often one version is sent in all.
 const PLACE_ATTEMPTS_MAX: u32 = 6;
@@ -32,6 +33,7 @@ pub(super) enum Placed {
     Unknown(String),
 }
 
+#[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Leases<B, E> {
     /// Reads a lease: one request, without a body if the version is known.
     pub(super) async fn look(&self, name: &Name) -> Result<Seen, Error> {
