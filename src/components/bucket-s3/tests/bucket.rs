@@ -102,7 +102,8 @@ fn a_clock_that_jumps_later_is_learned_again() {
 fn a_refused_time_is_learned_whatever_the_store_calls_it() {
     let by_date = "HTTP/1.1 403 Forbidden\nDate: Sat, 21 Nov 2026 20:15:44 GMT\n\n<Error><Code>AccessDenied</Code></Error>";
     let by_document = "HTTP/1.1 403 Forbidden\n\n<Error><Code>RequestTimeTooSkewed</Code><ServerTime>2026-11-21T20:15:44Z</ServerTime></Error>";
-    for refusal in [by_date, by_document] {
+    let with_millis = by_document.replace("44Z", "44.999Z");
+    for refusal in [by_date, by_document, &with_millis] {
         let bucket = scripted(&[refusal, WRITTEN], STORE_MS - DAY_MS);
         assert!(is_written(&create(&bucket)));
         assert_eq!(sent_date(&bucket, 1), "20261121T201544Z");
@@ -115,10 +116,22 @@ fn a_refusal_with_the_right_clock_is_final() {
     let bucket = scripted(&[denied, WRITTEN], STORE_MS + 60_000);
     assert!(matches!(create(&bucket), Err(Error::AccessDenied(_))));
     assert_eq!(sent(&bucket), 1);
-    // And one that persists is not tried a third time.
+    // And one that persists is not tried a fourth time.
     let bucket = scripted(&[SKEWED], STORE_MS + DAY_MS);
     assert!(matches!(create(&bucket), Err(Error::AccessDenied(_))));
-    assert_eq!(sent(&bucket), 2);
+    assert_eq!(sent(&bucket), 3);
+}
+
+/// The host stops the instance twice, each time between signing and sending.
+#[test]
+fn a_signature_that_grows_too_old_on_its_way_is_renewed() {
+    let later = SKEWED.replace("21 Nov 2026 20:15", "21 Nov 2026 21:15");
+    for (refusals, requests) in [([SKEWED, &later], 3), ([&later, SKEWED], 3)] {
+        let bucket = scripted(&[refusals[0], refusals[1], WRITTEN], STORE_MS - DAY_MS);
+        assert!(is_written(&create(&bucket)));
+        assert_eq!(sent(&bucket), requests);
+        assert_ne!(sent_date(&bucket, 1), sent_date(&bucket, 2));
+    }
 }
 
 #[test]

@@ -25,6 +25,9 @@ const CONFLICT_WAITS_MS: [u32; 3] = [20, 80, 320];
 const CONFLICT_THROTTLE_MS: u32 = 500;
 /// Most requests for one page of a listing.
 const MAX_LIST_REQUESTS: u32 = 16;
+/// Most signatures of one request. The second has the store's own time; the third
+/// is for a host that stopped this instance between signing and sending it.
+const MAX_SIGNATURES: u32 = 3;
 /// A signature further from the store's time than this is too old or too new,
 /// whatever the store calls it. Amazon refuses from 15 minutes on.
 const SKEW_MS: u64 = 5 * 60 * 1000;
@@ -98,19 +101,24 @@ impl<H: Http> Bucket<H> {
 
     /// Signs and sends. If the store refuses the time of the signature, which
     /// means that it did nothing, its clock is learned and the request signed
-    /// once more: a wrong clock of the host changes nothing but this.
+    /// anew: a wrong clock of the host changes nothing but this.
     async fn send(&self, request: &Request<'_>, reading: Reading<'_>) -> Result<Response, Failure> {
-        let signed_at = self.now_ms();
-        let signed = request.sign(&self.config, &self.signer, signed_at);
-        let response = self.http.exchange(&signed, reading).await?;
-        let Some(store_ms) = skewed(&response, signed_at) else {
-            return Ok(response);
-        };
-        let wall_ms = i64::try_from(self.http.wall_ms()).unwrap_or(i64::MAX);
-        let store_ms = i64::try_from(store_ms).unwrap_or(i64::MAX);
-        self.offset_ms.set(store_ms.saturating_sub(wall_ms));
-        let again = request.sign(&self.config, &self.signer, self.now_ms());
-        self.http.exchange(&again, reading).await
+        let mut signatures = 1;
+        loop {
+            let signed_at = self.now_ms();
+            let signed = request.sign(&self.config, &self.signer, signed_at);
+            let response = self.http.exchange(&signed, reading).await?;
+            let Some(store_ms) = skewed(&response, signed_at) else {
+                return Ok(response);
+            };
+            let wall_ms = i64::try_from(self.http.wall_ms()).unwrap_or(i64::MAX);
+            let store_ms = i64::try_from(store_ms).unwrap_or(i64::MAX);
+            self.offset_ms.set(store_ms.saturating_sub(wall_ms));
+            if signatures >= MAX_SIGNATURES {
+                return Ok(response);
+            }
+            signatures = signatures.saturating_add(1);
+        }
     }
 
     /// Reads one object: one request, two for the first bytes of an empty one.

@@ -139,7 +139,7 @@ pub fn refusal(response: &Response, document: &ErrorDocument, config: &Config) -
         }
         "RequestTimeTooSkewed" | "RequestExpired" => {
             return Error::AccessDenied(because(
-                "The signature has expired: the clock of this host is wrong and the store does not tell the time",
+                "The signature has expired: the clock of this host is wrong and the store does not tell the time, or requests take too long to get there",
             ));
         }
         "AuthorizationHeaderMalformed"
