@@ -212,7 +212,9 @@ impl History {
                      {least} had been acknowledged"
                 ));
             }
-            let possible = placed.iter().filter(|placed| placed.attempt.began <= *ended);
+            let possible = placed
+                .iter()
+                .filter(|placed| placed.attempt.began <= *ended);
             let most = possible.map(|placed| placed.end).max().unwrap_or(0);
             if *offset > most.min(length) {
                 verdict.broken(format!(
@@ -271,7 +273,9 @@ fn place<'a>(
     let first = attempt.bodies.first().map_or(&[][..], offsets_of);
     if most > 1 {
         verdict.duplicated += 1;
-        verdict.broken(format!("{label}: is in the log {most} times, first at {first:?}"));
+        verdict.broken(format!(
+            "{label}: is in the log {most} times, first at {first:?}"
+        ));
     }
     if most > 0 && fewest == 0 {
         verdict.broken(format!("{label}: only a part of it is in the log"));
@@ -286,13 +290,17 @@ fn place<'a>(
     if let Some(start) = start
         && !whole(start)
     {
-        verdict.broken(format!("{label}: its records do not stand together at {start}"));
+        verdict.broken(format!(
+            "{label}: its records do not stand together at {start}"
+        ));
     }
     match &attempt.ending {
         Ending::Acknowledged(told, end) => {
             verdict.acknowledged += 1;
             if end.checked_sub(*told) != Some(count) {
-                verdict.broken(format!("{label}: {count} records acknowledged at {told}..{end}"));
+                verdict.broken(format!(
+                    "{label}: {count} records acknowledged at {told}..{end}"
+                ));
             }
             match start {
                 _ if whole(*told) => verdict.found += 1,
@@ -368,7 +376,10 @@ mod tests {
     fn attempt(body: &str, times: (u64, u64), ending: Ending) -> Attempt {
         Attempt {
             label: body.to_owned(),
-            bodies: body.split('+').map(|body| body.as_bytes().to_vec()).collect(),
+            bodies: body
+                .split('+')
+                .map(|body| body.as_bytes().to_vec())
+                .collect(),
             began: at(times.0),
             ended: Some(at(times.1)),
             ending,
@@ -376,7 +387,9 @@ mod tests {
     }
 
     fn log(text: &str) -> Vec<Vec<u8>> {
-        text.split_whitespace().map(|body| body.as_bytes().to_vec()).collect()
+        text.split_whitespace()
+            .map(|body| body.as_bytes().to_vec())
+            .collect()
     }
 
     /// `a` and `b+c` acknowledged one after the other, `d` rejected, `e` unknown.
@@ -409,7 +422,12 @@ mod tests {
     #[test]
     fn every_kind_of_damage_is_seen() {
         let counts = |text: &str| {
-            let Verdict { lost, duplicated, moved, .. } = history().check(&log(text));
+            let Verdict {
+                lost,
+                duplicated,
+                moved,
+                ..
+            } = history().check(&log(text));
             (lost, duplicated, moved)
         };
         assert_eq!(counts("a"), (1, 0, 0));
@@ -458,9 +476,7 @@ mod tests {
             ended: at(ended),
             offset,
         };
-        let check = |tails: Vec<TailSeen>| {
-            complaint(&History { tails, ..history() }, "a b c")
-        };
+        let check = |tails: Vec<TailSeen>| complaint(&History { tails, ..history() }, "a b c");
         assert_eq!(check(vec![told(2, 3, 1), told(2, 3, 3), told(4, 5, 3)]), "");
         assert!(check(vec![told(4, 5, 1)]).contains("up to 3 had been acknowledged"));
         assert!(check(vec![told(0, 1, 3)]).contains("nobody had appended beyond 1"));
@@ -475,7 +491,11 @@ mod tests {
     #[test]
     fn what_was_read_must_stay() {
         let mut read = history();
-        read.seen.push(Seen { label: "r".to_owned(), offset: 1, body: b"b".to_vec() });
+        read.seen.push(Seen {
+            label: "r".to_owned(),
+            offset: 1,
+            body: b"b".to_vec(),
+        });
         assert_eq!(complaint(&read, "a b c"), "");
         read.seen[0].offset = 2;
         assert!(complaint(&read, "a b c").contains("read \"b\" at 2, where \"c\" is now"));

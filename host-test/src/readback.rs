@@ -35,7 +35,11 @@ pub async fn through_component(reader: &mut Instance, name: &str) -> Result<Vec<
             ReadOutcome::Records(batch) => {
                 for entry in batch.entries {
                     let expected = bodies.len() as u64;
-                    ensure!(entry.offset == expected, "{} instead of {expected}", entry.offset);
+                    ensure!(
+                        entry.offset == expected,
+                        "{} instead of {expected}",
+                        entry.offset
+                    );
                     bodies.push(entry.body);
                 }
                 cursor = batch.next;
@@ -77,7 +81,9 @@ pub fn from_objects(
     let keys = keys_of(name)?;
     let mut segments = BTreeMap::new();
     for (key, body) in objects {
-        let slot = keys.parse_slot(&key).ok_or_else(|| anyhow!("{key}: not a segment's key"))?;
+        let slot = keys
+            .parse_slot(&key)
+            .ok_or_else(|| anyhow!("{key}: not a segment's key"))?;
         let segment = Segment::decode(body).map_err(|error| anyhow!("{key}: {error}"))?;
         segments.insert(slot, segment);
     }

@@ -100,7 +100,9 @@ impl SyntheticLog {
             .collect();
         let lengths = records.iter().map(|record| record.len() as u32);
         let mut payload: Vec<u8> = lengths.flat_map(u32::to_le_bytes).collect();
-        records.iter().for_each(|record| payload.extend_from_slice(record));
+        records
+            .iter()
+            .for_each(|record| payload.extend_from_slice(record));
         let mut pointers = Vec::new();
         let mut earlier = slot & slot.wrapping_sub(1);
         while earlier > 0 {
@@ -123,7 +125,11 @@ impl SyntheticLog {
             payload_crc: crc32c(&[&payload]),
             sections: match pointers.is_empty() {
                 true => Vec::new(),
-                false => vec![Section { tag: POINTERS, required: false, data: pointers }],
+                false => vec![Section {
+                    tag: POINTERS,
+                    required: false,
+                    data: pointers,
+                }],
             },
         };
         let mut object = header.encode().map_err(|error| anyhow!("{error}"))?;
@@ -147,7 +153,9 @@ impl SyntheticLog {
             return (0..newest).rev().take(LISTED_MAX).collect();
         }
         let slot = self.keys.parse_slot(&facts.key).map(|slot| slot.0);
-        slot.filter(|slot| *slot < self.segments).into_iter().collect()
+        slot.filter(|slot| *slot < self.segments)
+            .into_iter()
+            .collect()
     }
 
     /// Answers a request with the touched objects in place.
@@ -163,7 +171,9 @@ impl SyntheticLog {
             let key = self.keys.slot(Slot(slot));
             let body = self.segment(slot)?;
             store.place(BUCKET, &key, body, self.written_at(slot));
-            let object = store.object(BUCKET, &key).context("the object is not there")?;
+            let object = store
+                .object(BUCKET, &key)
+                .context("the object is not there")?;
             placed.push((key, object.clone()));
         }
         let response = store.handle(request, now);
@@ -196,10 +206,18 @@ impl SyntheticServer {
             url: format!("http://{}", listener.local_addr()?),
             bucket: BUCKET.to_owned(),
             region: options.region.clone(),
-            credential: options.credentials.first().context("no credential")?.clone(),
+            credential: options
+                .credentials
+                .first()
+                .context("no credential")?
+                .clone(),
         };
         let accepting = tokio::spawn(accept(listener, store.clone(), Arc::new(log), clock));
-        Ok(Self { store, endpoint, accepting })
+        Ok(Self {
+            store,
+            endpoint,
+            accepting,
+        })
     }
 
     /// How components reach it.
@@ -278,11 +296,15 @@ mod tests {
         let log = SyntheticLog::new("l", 5_000, UnixMs(1_000_000), 7)?;
         let mut before: Option<Segment> = None;
         for slot in 0..5_000 {
-            let segment = Segment::decode(log.segment(slot)?).map_err(|error| anyhow!("{error}"))?;
-            let (end, id) = before
-                .as_ref()
-                .map_or((0, 0), |before| (before.end_offset(), before.header.commit_id));
-            assert_eq!((segment.header.base_offset, segment.header.previous_id), (end, id));
+            let segment =
+                Segment::decode(log.segment(slot)?).map_err(|error| anyhow!("{error}"))?;
+            let (end, id) = before.as_ref().map_or((0, 0), |before| {
+                (before.end_offset(), before.header.commit_id)
+            });
+            assert_eq!(
+                (segment.header.base_offset, segment.header.previous_id),
+                (end, id)
+            );
             for (offset, body) in segment.records_from(0) {
                 assert_eq!(body, SyntheticLog::record(offset));
             }

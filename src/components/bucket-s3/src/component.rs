@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use crate::bindings::exports::ifmatch::bucket::{bucket as wit, deletion, presign};
 use crate::bindings::exports::ifmatch::bucket::types;
+use crate::bindings::exports::ifmatch::bucket::{bucket as wit, deletion, presign};
 use crate::bindings::wasi::cli::environment;
 use crate::overlap::{run, run_all};
 use crate::s3::bucket::Bucket;
