@@ -13,7 +13,7 @@ use crate::bindings::exports::ifmatch::protocols::lease::{
 };
 use crate::bindings::exports::ifmatch::protocols::types::{Error, Token};
 use crate::convert::{to_error, to_token};
-use crate::run::{look, run};
+use crate::instance::run;
 
 impl Guest for Component {
     fn acquire(name: String, request: Request) -> Result<AcquireOutcome, Error> {
