@@ -1,14 +1,17 @@
 //! Commands and links in the Markdown files of the repository.
 //!
-//! A command that a reader can copy must exist and take its arguments; a relative
-//! link must lead somewhere.
+//! A command that a reader can copy must exist and take its arguments, and one in
+//! README.md must be part of `cargo xtask test`; a relative link must lead somewhere;
+//! WIT must be that of `wit/`; and docs/SCENARIOS.md names the tests of scenarios, all
+//! that there are and no others.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{COMMANDS, cli, workspace};
+use crate::{COMMANDS, cli, test, workspace};
 
 /// Folders without documents of ours.
 const SKIPPED: &[&str] = &["target", "node_modules", "deps"];
@@ -20,6 +23,13 @@ const PROGRAMS: &[&str] = &[
     "npm", "npx", "pip", "python3", "rustup", "spin", "wac", "wash", "wasmtime", "weed", "wkg",
     "wrangler",
 ];
+
+/// The list of scenarios, which names the test of each.
+const SCENARIOS: &str = "docs/SCENARIOS.md";
+/// Where those tests are.
+const TESTS: &[&str] = &["tests", "host-test/tests"];
+/// How the names of those tests begin.
+const SCENARIO: &str = "scenario_";
 
 /// How much was found in order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,8 +43,8 @@ pub struct Known {
 /// Checks all documents. There must be a README with at least one command.
 pub fn check() -> Result<Known> {
     let root = workspace::root();
-    let mut documents = Vec::new();
-    find(&root, &mut documents)?;
+    let documents = find(&root, "md")?;
+    let interfaces = lines_of(&find(&root.join("wit"), "wit")?)?;
     let mut known = Known::default();
     let mut faults = Vec::new();
     for document in documents {
@@ -51,9 +61,21 @@ pub fn check() -> Result<Known> {
         }
         for (line, command) in commands {
             known.commands += 1;
-            if let Err(error) = check_command(&command, &root) {
+            let mut outcome = check_command(&command, &root);
+            if outcome.is_ok() && name == "README.md" {
+                outcome = check_included(&command);
+            }
+            if let Err(error) = outcome {
                 faults.push(format!("{name}:{line}: `{command}`: {error:#}"));
             }
+        }
+        for (line, wit) in blocks(&text, &["wit"]) {
+            if !wit.is_empty() && !interfaces.contains(wit) {
+                faults.push(format!("{name}:{line}: `{wit}` is no line of wit/"));
+            }
+        }
+        if name == SCENARIOS {
+            faults.extend(check_scenarios(&text, &root)?);
         }
         for (line, link) in links(&text) {
             known.links += 1;
@@ -76,23 +98,82 @@ pub fn check() -> Result<Known> {
     Ok(known)
 }
 
-fn find(directory: &Path, documents: &mut Vec<PathBuf>) -> Result<()> {
+/// All files of ours below a folder whose names end so.
+fn find(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries =
         fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         if entry.file_type()?.is_dir() {
             if !name.starts_with('.') && !SKIPPED.contains(&name) {
-                find(&entry.path(), documents)?;
+                found.extend(find(&entry.path(), extension)?);
             }
-        } else if name.ends_with(".md") {
-            documents.push(entry.path());
+        } else if entry.path().extension().is_some_and(|e| e == extension) {
+            found.push(entry.path());
         }
     }
-    documents.sort();
-    Ok(())
+    found.sort();
+    Ok(found)
+}
+
+/// Every line of some files, without the white space around it.
+fn lines_of(files: &[PathBuf]) -> Result<BTreeSet<String>> {
+    let mut lines = BTreeSet::new();
+    for file in files {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        lines.extend(text.lines().map(|line| line.trim().to_owned()));
+    }
+    Ok(lines)
+}
+
+/// What is wrong with the names of tests in the list of scenarios.
+fn check_scenarios(text: &str, root: &Path) -> Result<Vec<String>> {
+    let mut tests = BTreeSet::new();
+    for folder in TESTS {
+        for line in lines_of(&find(&root.join(folder), "rs")?)? {
+            let line = line.strip_prefix("async ").unwrap_or(&line);
+            if let Some(rest) = line.strip_prefix("fn ") {
+                tests.extend(scenarios(rest).into_iter().next());
+            }
+        }
+    }
+    let named = scenarios(text);
+    let missing = tests.difference(&named);
+    let unknown = named.difference(&tests);
+    Ok(missing
+        .map(|test| format!("{SCENARIOS} does not name {test}"))
+        .chain(unknown.map(|test| format!("{SCENARIOS}: there is no test {test}")))
+        .collect())
+}
+
+/// The names of tests of scenarios that occur in a text.
+fn scenarios(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with(SCENARIO))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The lines of code blocks in some languages, with their numbers, trimmed.
+fn blocks<'a>(text: &'a str, languages: &[&str]) -> Vec<(usize, &'a str)> {
+    let mut lines = Vec::new();
+    let mut block: Option<&str> = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if let Some(language) = line.strip_prefix("```") {
+            block = match block {
+                Some(_) => None,
+                None => Some(language.trim()),
+            };
+        } else if block.is_some_and(|language| languages.contains(&language)) {
+            lines.push((number, line));
+        }
+    }
+    lines
 }
 
 /// The commands of all shell blocks, with the numbers of their lines. In a
@@ -162,6 +243,15 @@ fn check_command(command: &str, root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The commands that people try first are all run by `cargo xtask test`.
+fn check_included(command: &str) -> Result<()> {
+    let command = command.split(" # ").next().unwrap_or(command);
+    match command.split_whitespace().collect::<Vec<_>>()[..] {
+        ["cargo", "xtask", name, ..] if test::includes(name) => Ok(()),
+        _ => bail!("README.md shows only commands that `cargo xtask test` runs"),
+    }
+}
+
 fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && name
@@ -225,6 +315,35 @@ See [this](docs/A.md#part), [that](https://example.com/x) and [here](#title).
             commands,
             expected.map(|(line, command)| (line, command.to_owned()))
         );
+    }
+
+    #[test]
+    fn blocks_have_a_language() {
+        assert_eq!(blocks(TEXT, &["rust"]), [(14, "cargo xtask nothing")]);
+        assert_eq!(blocks(TEXT, &["wit"]), []);
+    }
+
+    #[test]
+    fn tests_of_scenarios_are_named_and_exist() {
+        assert_eq!(
+            scenarios("| 1 | `scenario_01_a`, `scenario_01_b` | my_scenario_x"),
+            BTreeSet::from(["scenario_01_a".to_owned(), "scenario_01_b".to_owned()])
+        );
+        let faults = check_scenarios("scenario_00_no_such_test", &workspace::root()).unwrap();
+        assert!(
+            faults
+                .iter()
+                .any(|fault| fault.contains("no test scenario_00"))
+        );
+        assert!(faults.len() > 1, "every test of a scenario is missing");
+    }
+
+    #[test]
+    fn readme_shows_what_is_tested() {
+        check_included("cargo xtask demo --seconds 5 # or longer").unwrap();
+        check_included("cargo xtask test").unwrap();
+        assert!(check_included("cargo xtask help").is_err());
+        assert!(check_included("git clone x").is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Commands that a binary of `host-test` carries out.
 
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Result, bail};
 
@@ -17,8 +17,16 @@ pub fn no_such_binary(name: &str) -> String {
     format!("there is no command `{name}` in this checkout: host-test has no binary of that name")
 }
 
-/// Brings the components up to date and runs a binary of `host-test` on them.
+/// Runs the command, and ends as it did.
 pub fn run(name: &str, arguments: Vec<String>) -> Result<ExitCode> {
+    let status = status(name, arguments)?;
+    // A binary that a signal ended has no code of its own.
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Brings the components up to date and runs a binary of `host-test` on them.
+pub fn status(name: &str, arguments: Vec<String>) -> Result<ExitStatus> {
     if !has_binary(name) {
         bail!("{}", no_such_binary(name));
     }
@@ -34,8 +42,5 @@ pub fn run(name: &str, arguments: Vec<String>) -> Result<ExitCode> {
         name,
         "--",
     ]);
-    let status = process::status(command.args(arguments))?;
-    // A binary that a signal ended has no code of its own.
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    process::status(command.args(arguments))
 }

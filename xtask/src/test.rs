@@ -17,7 +17,7 @@ use crate::artifacts::{ARTIFACTS, Source};
 use crate::cli::{Action, Command};
 use crate::tally::Tally;
 use crate::toolchain::{self, Toolchain, Wish};
-use crate::{build, documents, process, workspace};
+use crate::{build, documents, harness, process, workspace};
 
 /// `cargo xtask test`.
 pub const COMMAND: Command = Command {
@@ -42,6 +42,8 @@ Runs the named steps; all of them if none is named:
   bucket-s3  tests of the S3 component
   xtask      tests of these commands
   host-test  tests of the finished components in the harness
+  budget     what every operation costs, as `cargo xtask budget`
+  demo       a short `cargo xtask demo`
   doc        the documentation of all crates builds without warnings
   documents  commands and links in Markdown files
 
@@ -95,7 +97,15 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "host-test",
-        run: harness,
+        run: finished,
+    },
+    Step {
+        name: "budget",
+        run: || command("budget", &[]),
+    },
+    Step {
+        name: "demo",
+        run: || command("demo", &["--seconds", "3"]),
     },
     Step {
         name: "lint",
@@ -240,9 +250,24 @@ fn doc() -> Result<Tally> {
 }
 
 /// Never on components that are out of date.
-fn harness() -> Result<Tally> {
+fn finished() -> Result<Tally> {
     build::bring_up_to_date()?;
     tests(HOST_TEST)
+}
+
+/// Runs a command of the harness, which must succeed.
+fn command(name: &str, arguments: &[&str]) -> Result<Tally> {
+    let arguments = arguments.iter().map(|&argument| argument.to_owned());
+    let status = harness::status(name, arguments.collect())?;
+    if !status.success() {
+        bail!("`cargo xtask {name}` failed: {status}");
+    }
+    Ok(Tally::check())
+}
+
+/// Whether everything that must hold includes that this command succeeds.
+pub fn includes(command: &str) -> bool {
+    command == COMMAND.name || STEPS.iter().any(|step| step.name == command)
 }
 
 fn select(program: &mut Program, packages: &[&str]) {
