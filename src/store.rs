@@ -83,7 +83,9 @@ impl<B: Bucket, E: Env> Store<B, E> {
 
     /// A random number below `end`, or 0 if that is 0.
     pub(crate) fn draw_below(&self, end: u64) -> u64 {
-        u64::try_from(self.env.random_u128() % u128::from(end.max(1))).unwrap_or(0)
+        // The low half is as random as the whole, and much cheaper to divide.
+        let drawn = self.env.random_u128() & u128::from(u64::MAX);
+        u64::try_from(drawn).unwrap_or(0) % end.max(1)
     }
 
     /// Reads one object. Transient errors are retried: a read changes nothing.

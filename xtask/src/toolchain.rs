@@ -402,6 +402,7 @@ impl Toolchain {
             // Building the standard library is an unstable option of cargo.
             command.env("RUSTC_BOOTSTRAP", "1");
             command.arg("-Zbuild-std=std,panic_abort");
+            command.arg("-Zbuild-std-features=optimize_for_size");
             flags.extend(SMALL_PANICS.map(str::to_owned));
         }
         command.current_dir(&root).arg("--target").arg(TARGET);
