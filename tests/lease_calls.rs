@@ -279,6 +279,80 @@ fn a_release_goes_through_although_a_renewal_before_it_was_not_resolved() {
 }
 
 #[test]
+fn a_grant_of_an_earlier_term_changes_nothing_in_the_instance_that_has_a_later_one() {
+    let world = World::new();
+    let a = world.leases();
+    let first = acquire(&world, &a, "a");
+    let second = acquire(&world, &a, "a");
+    assert!(second.token > first.token);
+    let renewal = world.run(a.renew(&first, 10_000)).unwrap();
+    assert!(
+        matches!(renewal, RenewOutcome::Lost(Some(_))),
+        "{renewal:?}"
+    );
+    let release = world.run(a.release(&first, None)).unwrap();
+    assert!(
+        matches!(release, ReleaseOutcome::Lost(Some(_))),
+        "{release:?}"
+    );
+    assert_eq!(stored(&world).token, second.token);
+    assert_eq!(stored(&world).state, State::Held);
+}
+
+#[test]
+fn asking_for_a_lease_anew_gives_up_the_grant_before() {
+    let world = World::new();
+    let a = world.leases();
+    let grant = acquire(&world, &a, "a");
+    assert!(a.remaining_ms("l", grant.token).unwrap() > 0);
+    let asked = request("a");
+    let mut op = world.start(a.acquire("l", &asked));
+    op.serve_until("PUT");
+    // It may be applied at any moment now, under another token.
+    assert_eq!(a.remaining_ms("l", grant.token), Ok(0));
+    op.finish().unwrap();
+}
+
+#[test]
+fn a_refusal_that_cannot_be_looked_into_is_not_taken_for_a_lost_race() {
+    let world = World::new();
+    let a = world.leases();
+    let asked = request("a");
+    let mut op = world.start(a.acquire("l", &asked));
+    let put = op.serve_until("PUT");
+    // Something on the way sent it twice: the first was applied, the second refused.
+    world.apply(&put);
+    op.serve();
+    op.answer(Answer::Get(Err(BucketError::Other("no".to_owned()))));
+    let outcome = op.done().unwrap();
+    assert!(
+        matches!(outcome, AcquireOutcome::Indeterminate(_)),
+        "{outcome:?}"
+    );
+    assert_eq!(stored(&world).holder, "a");
+}
+
+#[test]
+fn nothing_is_sent_again_that_would_be_over_when_it_is_known() {
+    let world = World::new();
+    let a = world.leases();
+    let asked = request("a");
+    let mut op = world.start(a.acquire("l", &asked));
+    op.serve_until("PUT");
+    world.take_counts();
+    world.advance_ms(10_000);
+    op.answer(Answer::Put(Ok(PutOutcome::Indeterminate(
+        "timeout".to_owned(),
+    ))));
+    let outcome = op.finish().unwrap();
+    assert!(
+        matches!(outcome, AcquireOutcome::Indeterminate(_)),
+        "{outcome:?}"
+    );
+    assert_eq!(world.take_counts(), counts(1, 0));
+}
+
+#[test]
 fn a_renewal_does_not_shorten_what_the_holder_relies_on() {
     let world = World::new();
     let a = world.leases();
@@ -583,6 +657,9 @@ fn damaged_and_foreign_objects_are_named_and_never_replaced() {
     for body in &cases {
         refuse(body, true);
     }
+    world.corrupt(KEY, |stored| *stored = vec![b' '; 20_000]);
+    let error = world.run(world.leases().observe("l")).unwrap_err();
+    assert!(error.to_string().contains("exceeds 16384 bytes"), "{error}");
     refuse(&newer, false);
 }
 
