@@ -16,3 +16,7 @@ mod component;
 mod overlap;
 #[cfg(target_family = "wasm")]
 mod wasi_http;
+
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static MEMORY: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

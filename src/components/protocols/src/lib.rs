@@ -24,3 +24,7 @@ mod exports {
     crate::bindings::export!(Component with_types_in crate::bindings);
     use crate::Component;
 }
+
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static MEMORY: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
