@@ -1,0 +1,21 @@
+//! Goal: the log keeps its promises through the artifact that is shipped.
+//!
+//! Method: `ifmatch.wasm` under wasmtime, in virtual time against the store in this
+//! process, where faults are injected, and the main cases against a real SeaweedFS.
+//! What calls say is compared with the log as a fresh instance reads it, and with
+//! the raw objects.
+//!
+//! * `basics`: what every function does, and what it costs.
+//! * `contention`: several writers at once.
+//! * `misfortune`: one fault at a time.
+//! * `misuse`: wrong settings and wrong arguments.
+//! * `damage`: objects that are not what they should be.
+//! * `workload`: seeded random runs on a very bad day.
+
+mod basics;
+mod calls;
+mod contention;
+mod damage;
+mod misfortune;
+mod misuse;
+mod workload;
