@@ -16,8 +16,8 @@ mod memory;
 mod object;
 mod place;
 
-use maybe_async::maybe_async;
 use core::cell::RefCell;
+use maybe_async::maybe_async;
 use std::rc::Rc;
 
 use crate::bucket::{Bucket, StoreTime, Version};
