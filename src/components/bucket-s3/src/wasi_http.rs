@@ -284,7 +284,7 @@ async fn receive(
     let status = incoming.status();
     let headers = {
         let fields = incoming.headers();
-        Headers::collect(&|name| fields.get(&name.to_owned()))
+        Headers::collect(&|name| fields.get(name))
     };
     let mut collector = Collector::new(status, &headers, reading);
     let end = if collector.wanted() == 0 {

@@ -1,6 +1,6 @@
 //! `protocols.wasm`: the core behind the interfaces of `ifmatch:protocols`.
 //!
-//! A thin shell. [`bindings`] is generated from the WIT, `port` gives the core its
+//! A thin shell. `bindings` is generated from the WIT, `port` gives the core its
 //! bucket, clock and randomness, and one module for each interface translates
 //! values. An instance lives as long as the host keeps it; what it remembers
 //! between calls only saves requests.
