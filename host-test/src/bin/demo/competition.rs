@@ -367,12 +367,10 @@ async fn follow(board: Arc<Board>, end: watch::Receiver<Option<u64>>) -> Result<
                 board
                     .tailed
                     .fetch_add(batch.entries.len(), Ordering::SeqCst);
-                let mut expected = cursor.offset;
-                for entry in batch.entries {
+                for (expected, entry) in (cursor.offset..).zip(batch.entries) {
                     if entry.offset != expected {
                         bail!("read {} where {expected} was next", entry.offset);
                     }
-                    expected += 1;
                     let seen = Seen {
                         label: "the reader".to_owned(),
                         offset: entry.offset,
