@@ -12,6 +12,7 @@ mod generated {
                 export ifmatch:bucket/presign@0.1.0;
                 export ifmatch:protocols/log@0.1.0;
                 export ifmatch:protocols/retention@0.1.0;
+                export ifmatch:protocols/lease@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
             }
         ",
@@ -52,6 +53,12 @@ impl log::Cursor {
 pub mod retention {
     pub use super::generated::exports::ifmatch::protocols::retention::*;
     pub use super::generated::ifmatch::protocols::types::Error;
+}
+
+/// `ifmatch:protocols/lease`.
+pub mod lease {
+    pub use super::generated::exports::ifmatch::protocols::lease::*;
+    pub use super::generated::ifmatch::protocols::types::{Error, Token};
 }
 
 /// `ifmatch:protocols/receipts`.

@@ -3,7 +3,7 @@
 //! The outer error of a call is a trap, or an interface that the component does
 //! not export; the inner one is the component's own.
 
-use crate::bindings::{bucket, log, receipts, retention};
+use crate::bindings::{bucket, lease, log, receipts, retention};
 use crate::host::{Entered, Instance};
 use anyhow::Result as Call;
 
@@ -244,6 +244,89 @@ impl Retention<'_> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
         let result = gate.behind(guest.call_pins(store, &name)).await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `ifmatch:protocols/lease` in one instance.
+pub struct Lease<'a>(pub(crate) &'a mut Instance);
+
+impl Lease<'_> {
+    /// Takes a lease, without waiting for it.
+    pub async fn acquire(
+        &mut self,
+        name: &str,
+        request: &lease::Request,
+    ) -> Call<Result<lease::AcquireOutcome, lease::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.lease)?;
+        let result = gate.behind(guest.call_acquire(store, &name, request)).await;
+        self.0.leave(result)
+    }
+
+    /// Waits for a lease, and takes it.
+    pub async fn campaign(
+        &mut self,
+        name: &str,
+        request: &lease::Request,
+        timeout_ms: u32,
+    ) -> Call<Result<lease::AcquireOutcome, lease::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.lease)?;
+        let result = gate
+            .behind(guest.call_campaign(store, &name, request, timeout_ms))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Extends a grant.
+    pub async fn renew(
+        &mut self,
+        grant: &lease::Grant,
+        duration_ms: u32,
+    ) -> Call<Result<lease::RenewOutcome, lease::Error>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.lease)?;
+        let result = gate
+            .behind(guest.call_renew(store, grant, duration_ms))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Gives a grant up.
+    pub async fn release(
+        &mut self,
+        grant: &lease::Grant,
+        successor: Option<&lease::Successor>,
+    ) -> Call<Result<lease::ReleaseOutcome, lease::Error>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.lease)?;
+        let result = gate
+            .behind(guest.call_release(store, grant, successor))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// How long a grant can still be relied on.
+    pub async fn remaining_ms(
+        &mut self,
+        name: &str,
+        token: lease::Token,
+    ) -> Call<Result<u32, lease::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.lease)?;
+        let result = gate
+            .behind(guest.call_remaining_ms(store, &name, token))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Reads what a lease says.
+    pub async fn observe(
+        &mut self,
+        name: &str,
+    ) -> Call<Result<Option<lease::Status>, lease::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.lease)?;
+        let result = gate.behind(guest.call_observe(store, &name)).await;
         self.0.leave(result)
     }
 }

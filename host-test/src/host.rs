@@ -1,8 +1,8 @@
 //! Instances of the components.
 
 use crate::artifact::{Artifact, engine};
-use crate::bindings::{bucket, log, receipts, retention};
-use crate::calls::{Bucket, Deletion, Log, Presign, Receipts, Retention};
+use crate::bindings::{bucket, lease, log, receipts, retention};
+use crate::calls::{Bucket, Deletion, Lease, Log, Presign, Receipts, Retention};
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
 use crate::random::Seeded;
@@ -76,6 +76,7 @@ struct Prepared {
     presign: Option<bucket::presign::GuestIndices>,
     log: Option<log::GuestIndices>,
     retention: Option<retention::GuestIndices>,
+    lease: Option<lease::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
 }
 
@@ -111,6 +112,11 @@ impl Prepared {
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
+            lease: self
+                .lease
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
             receipts: self
                 .receipts
                 .as_ref()
@@ -139,6 +145,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         presign: bucket::presign::GuestIndices::new(&pre).ok(),
         log: log::GuestIndices::new(&pre).ok(),
         retention: retention::GuestIndices::new(&pre).ok(),
+        lease: lease::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
         pre,
     })
@@ -304,6 +311,7 @@ pub(crate) struct Exports {
     pub presign: Option<bucket::presign::Guest>,
     pub log: Option<log::Guest>,
     pub retention: Option<retention::Guest>,
+    pub lease: Option<lease::Guest>,
     pub receipts: Option<receipts::Guest>,
 }
 
@@ -362,6 +370,11 @@ impl Instance {
     /// Calls of `ifmatch:protocols/retention`.
     pub fn retention(&mut self) -> Retention<'_> {
         Retention(self)
+    }
+
+    /// Calls of `ifmatch:protocols/lease`.
+    pub fn lease(&mut self) -> Lease<'_> {
+        Lease(self)
     }
 
     /// Calls of `ifmatch:protocols/receipts`.
