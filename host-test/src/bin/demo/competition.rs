@@ -94,13 +94,13 @@ pub async fn play(
     ));
     screen.line(match stage.is_rough() {
         true => {
-            "Each is an instance of ifmatch.wasm with nothing in common with the others but the\n\
-             bucket. Requests and replies get lost, arrive twice or late, or fail after they were\n\
+            "Each is an instance of ifmatch.wasm, and they share nothing but the bucket.\n\
+             Requests and replies get lost, arrive twice or late, or fail after they were\n\
              applied; writers are killed in the middle of an append."
         }
         false => {
-            "Each is an instance of ifmatch.wasm with nothing in common with the others but the\n\
-             bucket. Writers are killed in the middle of an append."
+            "Each is an instance of ifmatch.wasm, and they share nothing but the bucket.\n\
+             Writers are killed in the middle of an append."
         }
     });
     screen.line(&screen.toned(Tone::Faint, &format!("seed {seed}\n")));
