@@ -87,10 +87,7 @@ pub async fn play(
     let Arguments { writers, seed, .. } = *arguments;
     screen.line(&screen.toned(
         Tone::Strong,
-        &format!(
-            "{writers} writers append to one log in {}. There is no server.",
-            stage.place()
-        ),
+        &format!("{writers} writers append to one log in {}.", stage.place()),
     ));
     screen.line(match stage.is_rough() {
         true => {
@@ -152,7 +149,15 @@ pub async fn play(
     );
     screen.line("");
     stage.calm_down().await;
-    let log = through_component(&mut stage.instance("judge").await?, LOG).await?;
+    let log = match through_component(&mut stage.instance("judge").await?, LOG).await {
+        Ok(log) => log,
+        // Nothing goes wrong there any more, so it is the log that is broken.
+        Err(error) if stage.is_rough() => {
+            broken.push(format!("the log cannot be read: {error:#}"));
+            Vec::new()
+        }
+        Err(error) => return Err(error.context("cannot read the log back")),
+    };
     // The reader is through when it has seen the last record.
     closing.send_replace(Some(log.len() as u64));
     match timeout(LAST_WORD, reader).await {
@@ -230,6 +235,7 @@ impl Batch<'_> {
         let began = board.stage.now();
         let give_up = Instant::now() + LAST_WORD;
         let mut killed = false;
+        let mut strange = None;
         let ending = loop {
             if Instant::now() > give_up {
                 break Ending::Unknown;
@@ -253,9 +259,13 @@ impl Batch<'_> {
                         ),
                     );
                 }
-                Some(answer) => match self.judge(answer)? {
-                    Some(ending) => break ending,
-                    None => sleep(REPEAT_AFTER).await,
+                Some(answer) => match self.judge(answer) {
+                    Ok(Some(ending)) => break ending,
+                    Ok(None) => sleep(REPEAT_AFTER).await,
+                    Err(error) => {
+                        strange = Some(error);
+                        break Ending::Unknown;
+                    }
                 },
             }
         };
@@ -279,7 +289,7 @@ impl Batch<'_> {
             ending,
         };
         board.note(|history| history.attempts.push(attempt));
-        Ok(())
+        strange.map_or(Ok(()), Err)
     }
 
     async fn call(&self, instance: &mut Instance) -> Result<Result<AppendOutcome, Error>> {
