@@ -8,6 +8,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use host_test::artifact::Artifact;
+use host_test::bindings::lease::{
+    AcquireOutcome, ClockBounds, Grant, ReleaseOutcome, RenewOutcome, Request,
+};
 use host_test::bindings::log::{
     AppendOptions, AppendOutcome, CreateOutcome, Cursor, ReadLimit, ReadOutcome, Settings, Token,
     Writer,
@@ -41,6 +44,22 @@ const MANY_SEARCHES: usize = 12;
 const READ_SEGMENTS: u64 = 200;
 /// Segments that are trimmed at once.
 const TRIMMED_SEGMENTS: u64 = 1_000;
+/// For how long the leases here hold, and how often their holders renew them.
+const LEASE_MS: u32 = 10_000;
+const RENEWAL_MS: u64 = LEASE_MS as u64 / 3;
+/// The longest time from a crash to the next holder: what the bounds on clocks add
+/// to the duration, which is a tenth of it and 2 s by default; 1 s for a store that
+/// tells whole seconds; and 1 s over which candidates spread.
+const TAKE_OVER_MS_MAX: u64 = LEASE_MS as u64 + 3_000 + 2_000;
+/// The same where clocks are known to be better.
+const GOOD_TAKE_OVER_MS_MAX: u64 = LEASE_MS as u64 + 2_000;
+/// Clocks within a thousandth, and a store without front ends that disagree.
+const GOOD_CLOCKS: ClockBounds = ClockBounds {
+    rate_ppm: 1_000,
+    margin_ms: 1_000,
+};
+/// Crashes, at as many different moments between two renewals.
+const CRASHES: u64 = 25;
 /// Instances that are started to find out how long one takes.
 const STARTS: usize = 301;
 /// The longest median start in a release build, in microseconds.
@@ -197,6 +216,15 @@ fn measure(book: &mut Book) -> Result<()> {
     simulate(SEED, async |world| appends(world, book).await)?;
     simulate(SEED, async |world| tails_and_reads(world, book).await)?;
     simulate(SEED, async |world| retention(world, book).await)?;
+    simulate(SEED, async |world| leases(world, book).await)?;
+    take_overs(book, "lease.take-over-ms", TAKE_OVER_MS_MAX, None)?;
+    let good = Some(GOOD_CLOCKS);
+    take_overs(
+        book,
+        "lease.take-over-ms.good-clocks",
+        GOOD_TAKE_OVER_MS_MAX,
+        good,
+    )?;
     let machine = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -426,6 +454,159 @@ async fn pins(instance: &mut Instance, log: &str, expected: usize) -> Result<()>
     let pins = instance.retention().pins(log).await??;
     ensure!(pins.len() == expected, "{pins:?}");
     Ok(())
+}
+
+async fn leases(world: &World, book: &mut Book) -> Result<()> {
+    let store = world.store();
+    let (mut a, mut b) = (world.instance("a").await?, world.instance("b").await?);
+    let grant = book
+        .charge("lease.acquire.cold", 2, store, acquire(&mut a))
+        .await?;
+    let observed = observe(&mut b);
+    book.charge("lease.observe.cold", 1, store, observed)
+        .await?;
+    let before = store.totals();
+    let observed = observe(&mut b);
+    book.charge("lease.observe.known", 1, store, observed)
+        .await?;
+    let statuses = store.totals().since(&before).statuses;
+    ensure!(
+        statuses == [(304, 1)].into(),
+        "a version that is known is read with its body: {statuses:?}"
+    );
+    let renewed = book
+        .charge("lease.renew", 1, store, renew(&mut a, &grant))
+        .await?;
+    book.charge("lease.release", 1, store, release(&mut a, &renewed))
+        .await?;
+    // The next two know that it is free: one has been told, one has released it.
+    observe(&mut b).await?;
+    let grant = book
+        .charge("lease.acquire.known", 1, store, acquire(&mut b))
+        .await?;
+    release(&mut b, &grant).await?;
+    let grant = book
+        .charge("lease.acquire.known", 1, store, acquire(&mut b))
+        .await?;
+    // Another instance, with nothing but the grant.
+    let mut moved = world.instance("moved").await?;
+    let grant = book
+        .charge("lease.renew", 1, store, renew(&mut moved, &grant))
+        .await?;
+    let mut moved = world.instance("moved").await?;
+    book.charge("lease.release", 1, store, release(&mut moved, &grant))
+        .await?;
+    let mut cold = world.instance("cold").await?;
+    book.charge("lease.acquire.cold", 2, store, acquire(&mut cold))
+        .await?;
+    Ok(())
+}
+
+fn as_holder(instance: &Instance) -> Request {
+    Request {
+        holder: instance.name().to_owned(),
+        duration_ms: LEASE_MS,
+        note: String::new(),
+        bounds: None,
+    }
+}
+
+async fn acquire(instance: &mut Instance) -> Result<Grant> {
+    let request = as_holder(instance);
+    acquired(instance.lease().acquire("l", &request).await??)
+}
+
+fn acquired(outcome: AcquireOutcome) -> Result<Grant> {
+    match outcome {
+        AcquireOutcome::Acquired(grant) => Ok(grant),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn renew(instance: &mut Instance, grant: &Grant) -> Result<Grant> {
+    match instance.lease().renew(grant, LEASE_MS).await?? {
+        RenewOutcome::Renewed(grant) => Ok(grant),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn release(instance: &mut Instance, grant: &Grant) -> Result<()> {
+    match instance.lease().release(grant, None).await?? {
+        ReleaseOutcome::Released => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn observe(instance: &mut Instance) -> Result<()> {
+    let status = instance.lease().observe("l").await??;
+    ensure!(status.is_some(), "no lease");
+    Ok(())
+}
+
+/// Crashes of a holder at all moments between two renewals, on a store that tells
+/// whole seconds, with three candidates that wait. In virtual time.
+fn take_overs(
+    book: &mut Book,
+    operation: &'static str,
+    maximum: u64,
+    bounds: Option<ClockBounds>,
+) -> Result<()> {
+    let mut times_ms = Vec::new();
+    for crash in 0..CRASHES {
+        simulate(SEED + crash, async |world| {
+            let after_renewal_ms = crash * RENEWAL_MS / CRASHES;
+            times_ms.push(take_over(world, after_renewal_ms, bounds).await?);
+            Ok(())
+        })?;
+    }
+    times_ms.sort_unstable();
+    let (least, median) = (times_ms[0], times_ms[times_ms.len() / 2]);
+    book.note(Row {
+        operation,
+        measured: *times_ms.last().context("no crash")?,
+        maximum,
+        note: format!(
+            "ms after a crash at worst, {median} in the median, {least} at best; lease of {LEASE_MS}"
+        ),
+    });
+    Ok(())
+}
+
+/// The time from a crash, so long after a renewal, to the next grant.
+async fn take_over(
+    world: &World,
+    after_renewal_ms: u64,
+    bounds: Option<ClockBounds>,
+) -> Result<u64> {
+    world.faults().latency(Duration::from_millis(20));
+    // The store's seconds begin at another moment in each run.
+    world
+        .pass(Duration::from_millis(world.site().seed() * 137 % 1_000))
+        .await;
+    let mut leader = world.instance("leader").await?;
+    let request = Request {
+        bounds,
+        ..as_holder(&leader)
+    };
+    let grant = acquired(leader.lease().acquire("l", &request).await??)?;
+    let mut candidates = tokio::task::JoinSet::new();
+    for number in 0..3 {
+        let mut candidate = world.instance(&format!("candidate-{number}")).await?;
+        let clock = *world.clock();
+        candidates.spawn(async move {
+            let request = as_holder(&candidate);
+            let outcome = candidate.lease().campaign("l", &request, 60_000).await??;
+            anyhow::Ok((acquired(outcome)?, clock.now_ms()))
+        });
+    }
+    world.pass(Duration::from_millis(RENEWAL_MS)).await;
+    let grant = renew(&mut leader, &grant).await?;
+    world.pass(Duration::from_millis(after_renewal_ms)).await;
+    drop(leader);
+    let crashed_at = world.clock().now_ms();
+    let (next, at) = candidates.join_next().await.context("nobody")???;
+    ensure!(next.token.epoch > grant.token.epoch, "{next:?}");
+    Ok(at.0 - crashed_at.0)
 }
 
 /// Everything that has to find a place, in a log of a million segments.
