@@ -133,7 +133,8 @@ async fn seaweedfs() -> Result<()> {
     // On one hot key its losers wait about a second for each waiter before them.
     let site = site.with("IFMATCH_REQUEST_TIMEOUT_MS", "60000");
     let effort = Effort {
-        rounds: 3,
+        racers: 4,
+        rounds: 2,
         // Keys are paths to it. Where a key of an object is the folder of another,
         // it takes the folder for an object; and its listings follow folders:
         // everything under `a/` before `a-b`, although `-` sorts before `/`.
