@@ -40,7 +40,7 @@ usage: cargo xtask build [ARTIFACT...] [--json] [--toolchain any|active|debian]
                default): the first of these that works
 
 Fails if an artifact is not valid, or imports or exports an interface that the
-list in xtask/src/artifacts.rs does not name.
+list in xtask/src/artifacts.rs does not name, or is larger than it says.
 ";
 
 /// The cargo profile of the core modules.
@@ -123,10 +123,29 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
             .unwrap_or(&path)
             .display()
             .to_string();
-        reports.push(Report::new(artifact.name, path, &component, interface)?);
+        let report = Report::new(artifact.name, path, &component, interface)?;
+        if optimizer.is_some() && toolchain.builds_the_standard_library() {
+            check_size(artifact, &report)?;
+        }
+        reports.push(report);
         finished.push((artifact.name, component));
     }
     Ok(reports)
+}
+
+/// Everybody who uses a component pays for its size at each start.
+fn check_size(artifact: &Artifact, report: &Report) -> Result<()> {
+    let (bytes, gzip_bytes) = artifact.bytes_max;
+    if report.bytes > bytes || report.gzip_bytes > gzip_bytes {
+        bail!(
+            "{}.wasm has {} bytes, {} with gzip; at most {bytes} and {gzip_bytes} are allowed \
+             (xtask/src/artifacts.rs)",
+            artifact.name,
+            report.bytes,
+            report.gzip_bytes,
+        );
+    }
+    Ok(())
 }
 
 fn compile(toolchain: &Toolchain, artifacts: &[&Artifact]) -> Result<()> {

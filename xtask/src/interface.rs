@@ -108,6 +108,7 @@ mod tests {
         source: Source::Crate,
         imports: &["wasi:io/poll@0.2.0", "a:b/c"],
         exports: &["a:d/*"],
+        bytes_max: (0, 0),
     };
 
     fn check(imports: &[&str], exports: &[&str]) -> Result<()> {

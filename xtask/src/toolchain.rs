@@ -422,6 +422,11 @@ impl Toolchain {
         command
     }
 
+    /// Whether the standard library is built along, for smaller components.
+    pub fn builds_the_standard_library(&self) -> bool {
+        !matches!(self, Toolchain::Active { source: false })
+    }
+
     /// Where the build of a package ends up.
     pub fn output(&self, profile: &str, package: &str) -> PathBuf {
         let directory = self.target_directory().join(TARGET).join(profile);
