@@ -618,6 +618,30 @@ fn a_read_respects_its_limits_and_reads_each_segment_once() {
 }
 
 #[test]
+fn a_reader_that_follows_a_writer_asks_once_more_than_there_are_segments() {
+    let world = World::new();
+    let (writer, reader) = (world.instance(), world.instance());
+    let mut cursor = world.run(reader.tail("l")).unwrap();
+    for number in 0..20 {
+        let records = batch(&number.to_string());
+        world
+            .run(writer.append("l", &records, &AppendOptions::SHARED))
+            .unwrap();
+        world.take_counts();
+        let ReadOutcome::Records(entries, next) = world.run(reader.read("l", cursor, ALL)).unwrap()
+        else {
+            panic!("nothing is trimmed");
+        };
+        assert_eq!(entries.len(), 1);
+        // The segment, and the one behind it. The first cursor is that of an empty
+        // log, which proves nothing of a segment: one look at the watermark.
+        let most = if number == 0 { 3 } else { 2 };
+        assert!(world.take_total() <= most, "segment {number}");
+        cursor = next;
+    }
+}
+
+#[test]
 fn any_offset_and_time_is_found_in_a_logarithmic_number_of_requests() {
     let world = World::new();
     let writer = world.instance();

@@ -48,6 +48,14 @@ enum Slotted {
     Absent(Option<StoreTime>),
 }
 
+/// What to ask the store for next.
+enum Ask {
+    /// This many segments.
+    For(usize),
+    /// A listing showed that there are no more, at this time by the store's clock.
+    Nothing(Option<StoreTime>),
+}
+
 /// Where a read stands.
 struct Position {
     offset: u64,
@@ -338,7 +346,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             return Ok(Slotted::Segment(fetched));
         }
         let wanted = run.ahead.window(run.limit, run.entries.len());
-        let count = self.known_to_exist(slot, wanted, &mut run.ahead).await?;
+        let count = match self.worth_asking(slot, wanted, &mut run.ahead).await? {
+            Ask::For(count) => count,
+            Ask::Nothing(observed_at) => return Ok(Slotted::Absent(observed_at)),
+        };
         let slots: Vec<Slot> = (slot.0..).take(count.max(1)).map(Slot).collect();
         let reads: Vec<Read> = slots
             .iter()
@@ -367,14 +378,14 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// How many of the `wanted` segments from `slot` on can be read at once without
     /// asking for many that do not exist.
-    async fn known_to_exist(
+    async fn worth_asking(
         &self,
         slot: Slot,
         wanted: usize,
         ahead: &mut Ahead,
-    ) -> Result<usize, Error> {
+    ) -> Result<Ask, Error> {
         if wanted <= 1 {
-            return Ok(1);
+            return Ok(Ask::For(1));
         }
         let known = |tail: &Tail| {
             tail.next_slot()
@@ -382,17 +393,20 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         };
         let mut exist = self.remembered_tail().as_ref().map_or(0, known);
         exist = exist.max(ahead.exist_until.0.saturating_sub(slot.0));
-        if exist == 0 && wanted > AHEAD_BLIND_MAX {
+        if exist == 0 {
+            if wanted <= AHEAD_BLIND_MAX {
+                return Ok(Ask::For(wanted));
+            }
             let newest = self.chain.newest(self.store()).await?;
             ahead.exist_until = newest.slot.and_then(Slot::next).unwrap_or(Slot::FIRST);
             exist = ahead.exist_until.0.saturating_sub(slot.0);
+            if exist == 0 {
+                return Ok(Ask::Nothing(newest.observed_at));
+            }
         }
-        let exist = usize::try_from(exist).unwrap_or(usize::MAX);
-        Ok(if exist == 0 {
-            wanted.min(AHEAD_BLIND_MAX)
-        } else {
-            wanted.min(exist)
-        })
+        Ok(Ask::For(
+            wanted.min(usize::try_from(exist).unwrap_or(usize::MAX)),
+        ))
     }
 
     fn slotted(&self, slot: Slot, reply: Result<Reply, BucketError>) -> Result<Slotted, Error> {
@@ -459,7 +473,8 @@ fn check_limit(limit: ReadLimit) -> Result<ReadLimit, Error> {
 #[derive(Debug, Default)]
 struct Ahead {
     fetched: VecDeque<(Slot, Fetched)>,
-    /// Rounds of requests so far. Each asks for twice as many as the one before.
+    /// Rounds of requests so far. From the second on, each asks for twice as many as
+    /// the one before.
     rounds: u32,
     /// Bytes and records of the last segment: a guess at the next ones.
     segment_bytes: usize,
@@ -493,7 +508,7 @@ impl Ahead {
         if self.rounds == 0 {
             return 1;
         }
-        let by_rounds = 1_usize << self.rounds.min(6);
+        let by_rounds = 1_usize << self.rounds.saturating_sub(1).min(6);
         let records_left = usize::try_from(limit.records)
             .unwrap_or(usize::MAX)
             .saturating_sub(entries);
