@@ -42,15 +42,26 @@ impl Grace {
         margin_ms: 300_000,
     };
 
+    /// How long a slot that was known to be unwritten cannot have been trimmed.
+    ///
+    /// Four readings of the store's clocks take part: when the slot was known to be
+    /// unwritten, when its object was accepted, when the trim looked, and when the
+    /// store answered. The trim's own two may make the object look older by the
+    /// margin, and the other two may make the time between them look shorter by it.
+    fn window_ms(self) -> u64 {
+        let margins_ms = u64::from(self.margin_ms).saturating_mul(2);
+        u64::from(self.period_ms).saturating_sub(margins_ms)
+    }
+
     /// Until when the absence of an object that had not been written at `known_at`
     /// means that it still was not.
     #[must_use]
     pub fn absent_until(self, known_at: Option<StoreTime>) -> Option<StoreTime> {
-        let window_ms = self.period_ms.saturating_sub(self.margin_ms);
+        let window_ms = self.window_ms();
         known_at
             .filter(|_| window_ms > 0)
             .map(|known_at| StoreTime {
-                unix_ms: known_at.unix_ms.saturating_add(window_ms.into()),
+                unix_ms: known_at.unix_ms.saturating_add(window_ms),
             })
     }
 
@@ -63,9 +74,8 @@ impl Grace {
         let (Some(known_at), Some(now)) = (known_at, now) else {
             return false;
         };
-        let margin_ms = u64::from(self.margin_ms);
-        let window_ms = u64::from(self.period_ms).saturating_sub(margin_ms);
-        now.since_ms(known_at) < window_ms && known_at.since_ms(now) <= margin_ms
+        now.since_ms(known_at) < self.window_ms()
+            && known_at.since_ms(now) <= u64::from(self.margin_ms)
     }
 }
 

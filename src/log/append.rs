@@ -308,9 +308,9 @@ fn check_grace(grace: Grace) -> Result<(), Error> {
             grace.period_ms
         )));
     }
-    if grace.margin_ms > grace.period_ms / 2 {
+    if grace.margin_ms > grace.period_ms / 4 {
         return Err(Error::InvalidArgument(format!(
-            "clock-margin-ms is at most half of grace-ms ({}), not {}",
+            "clock-margin-ms is at most a quarter of grace-ms ({}), not {}",
             grace.period_ms, grace.margin_ms
         )));
     }
