@@ -16,7 +16,9 @@
 mod model;
 
 use ifmatch::bucket::{BucketError, PutOutcome};
+use ifmatch::codec::Header;
 use ifmatch::error::Error;
+use ifmatch::keys::Slot;
 use ifmatch::log::{AppendOptions, AppendOutcome, Cursor, ReadLimit, ReadOutcome, SequenceProblem};
 use ifmatch::slots::Grace;
 use ifmatch::token::Epoch;
@@ -406,6 +408,55 @@ fn scenario_21_a_segment_of_another_place_is_corrupt() {
 }
 
 #[test]
+fn scenario_21_a_segment_that_does_not_follow_is_corrupt() {
+    let key = "log/l/_slot/fffffffffffffffd.2";
+    type Change = fn(&mut Header);
+    let changes: [(&str, Change, bool); 4] = [
+        ("previous id", |header| header.previous_id ^= 1, true),
+        ("base offset", |header| header.base_offset += 1, true),
+        ("epoch", |header| header.epoch = Epoch(3), true),
+        ("grace", |header| header.grace_ms += 1, false),
+    ];
+    for (what, change, readers_check) in changes {
+        let world = World::new();
+        let (writer, other) = (world.instance(), world.instance());
+        world
+            .run(writer.append("l", &batch("a"), &fenced(7)))
+            .unwrap();
+        for text in ["b", "c"] {
+            world
+                .run(other.append("l", &batch(text), &fenced(7)))
+                .unwrap();
+        }
+        // Checksums, identity and slot are right; only the place in history is not.
+        world.corrupt(key, |body| {
+            let (mut header, payload) = Header::decode_object(body).unwrap();
+            change(&mut header);
+            let mut changed = header.encode().unwrap();
+            changed.extend_from_slice(payload);
+            *body = changed;
+        });
+        let says_so = |result: &Result<String, Error>| matches!(result, Err(Error::Corrupt(text)) if text.contains(key));
+        let records = batch("d");
+        let appended = world
+            .run(writer.append("l", &records, &fenced(7)))
+            .map(|outcome| format!("{outcome:?}"));
+        assert!(says_so(&appended), "{what}: {appended:?}");
+        let start = Cursor {
+            slot: Some(Slot(0)),
+            ..Cursor::at(0)
+        };
+        let reader = world.instance();
+        let ReadOutcome::Records(entries, next) = world.run(reader.read("l", start, ALL)).unwrap()
+        else {
+            panic!("nothing is trimmed");
+        };
+        assert_eq!(entries.len(), if readers_check { 2 } else { 3 }, "{what}");
+        assert_eq!(next.offset, entries.len() as u64);
+    }
+}
+
+#[test]
 fn scenario_24_a_repetition_by_a_new_instance_gets_the_original_offsets() {
     let world = World::new();
     world
@@ -570,7 +621,7 @@ fn a_read_respects_its_limits_and_reads_each_segment_once() {
     }
     let reader = world.instance();
     let mut cursor = Cursor {
-        slot: Some(ifmatch::keys::Slot(0)),
+        slot: Some(Slot(0)),
         ..Cursor::at(0)
     };
     world.take_counts();
@@ -682,7 +733,7 @@ fn any_offset_and_time_is_found_in_a_logarithmic_number_of_requests() {
         world.take_counts();
         let cursor = world.run(reader.locate("l", time)).unwrap();
         assert!(world.take_total() <= 4 + 12);
-        assert_eq!(cursor.slot, Some(ifmatch::keys::Slot(number)), "{cursor:?}");
+        assert_eq!(cursor.slot, Some(Slot(number)), "{cursor:?}");
         let limit = ReadLimit {
             records: 1,
             bytes: 1000,
