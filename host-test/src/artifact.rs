@@ -21,6 +21,8 @@ pub enum Artifact {
     Protocols,
     /// The protocols composed with the port on S3.
     Ifmatch,
+    /// The example `examples/orders`, composed with all that it needs.
+    OrdersApp,
 }
 
 impl Artifact {
@@ -30,6 +32,7 @@ impl Artifact {
             Self::BucketS3 => "bucket-s3.wasm",
             Self::Protocols => "protocols.wasm",
             Self::Ifmatch => "ifmatch.wasm",
+            Self::OrdersApp => "orders-app.wasm",
         }
     }
 

@@ -3,7 +3,7 @@
 #[allow(missing_docs, reason = "the documentation of these items is in WIT")]
 mod generated {
     wasmtime::component::bindgen!({
-        path: ["../wit/bucket", "../wit/protocols"],
+        path: ["../wit/bucket", "../wit/protocols", "../examples/orders/wit"],
         inline: "
             package ifmatch:harness;
             world components {
@@ -14,6 +14,7 @@ mod generated {
                 export ifmatch:protocols/retention@0.1.0;
                 export ifmatch:protocols/lease@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
+                export example:orders/orders@0.1.0;
             }
         ",
         world: "ifmatch:harness/components",
@@ -53,6 +54,11 @@ impl log::Cursor {
 pub mod retention {
     pub use super::generated::exports::ifmatch::protocols::retention::*;
     pub use super::generated::ifmatch::protocols::types::Error;
+}
+
+/// `example:orders/orders`, of `examples/orders`.
+pub mod orders {
+    pub use super::generated::exports::example::orders::orders::*;
 }
 
 /// `ifmatch:protocols/lease`.

@@ -3,7 +3,7 @@
 //! The outer error of a call is a trap, or an interface that the component does
 //! not export; the inner one is the component's own.
 
-use crate::bindings::{bucket, lease, log, receipts, retention};
+use crate::bindings::{bucket, lease, log, orders, receipts, retention};
 use crate::host::{Entered, Instance};
 use anyhow::Result as Call;
 
@@ -339,6 +339,25 @@ impl Receipts<'_> {
     pub async fn take(&mut self) -> Call<receipts::Receipt> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.receipts)?;
         let result = gate.behind(guest.call_take(store)).await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `example:orders/orders` in one instance.
+pub struct Orders<'a>(pub(crate) &'a mut Instance);
+
+impl Orders<'_> {
+    /// Places an order.
+    pub async fn place(&mut self, me: &str, order: &str) -> Call<Result<orders::Placed, String>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.orders)?;
+        let result = gate.behind(guest.call_place(store, me, order)).await;
+        self.0.leave(result)
+    }
+
+    /// The orders from a number on.
+    pub async fn since(&mut self, number: u64) -> Call<Result<Vec<String>, String>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.orders)?;
+        let result = gate.behind(guest.call_since(store, number)).await;
         self.0.leave(result)
     }
 }

@@ -1,8 +1,8 @@
 //! Instances of the components.
 
 use crate::artifact::{Artifact, engine};
-use crate::bindings::{bucket, lease, log, receipts, retention};
-use crate::calls::{Bucket, Deletion, Lease, Log, Presign, Receipts, Retention};
+use crate::bindings::{bucket, lease, log, orders, receipts, retention};
+use crate::calls::{Bucket, Deletion, Lease, Log, Orders, Presign, Receipts, Retention};
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
 use crate::random::Seeded;
@@ -78,6 +78,7 @@ struct Prepared {
     retention: Option<retention::GuestIndices>,
     lease: Option<lease::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
+    orders: Option<orders::GuestIndices>,
 }
 
 impl Prepared {
@@ -122,12 +123,17 @@ impl Prepared {
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
+            orders: self
+                .orders
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
         })
     }
 }
 
 fn prepared(artifact: Artifact) -> Result<&'static Prepared> {
-    static SLOTS: [OnceLock<Result<Prepared, String>>; 3] = [const { OnceLock::new() }; 3];
+    static SLOTS: [OnceLock<Result<Prepared, String>>; 4] = [const { OnceLock::new() }; 4];
     let slot = &SLOTS[artifact as usize];
     let prepared = slot.get_or_init(|| prepare(artifact).map_err(|error| format!("{error:#}")));
     prepared.as_ref().map_err(|error| anyhow!("{error}"))
@@ -147,6 +153,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         retention: retention::GuestIndices::new(&pre).ok(),
         lease: lease::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
+        orders: orders::GuestIndices::new(&pre).ok(),
         pre,
     })
 }
@@ -313,6 +320,7 @@ pub(crate) struct Exports {
     pub retention: Option<retention::Guest>,
     pub lease: Option<lease::Guest>,
     pub receipts: Option<receipts::Guest>,
+    pub orders: Option<orders::Guest>,
 }
 
 /// A running component. Dropping it kills it; what it has sent is still on its way.
@@ -375,6 +383,11 @@ impl Instance {
     /// Calls of `ifmatch:protocols/lease`.
     pub fn lease(&mut self) -> Lease<'_> {
         Lease(self)
+    }
+
+    /// Calls of `example:orders/orders`.
+    pub fn orders(&mut self) -> Orders<'_> {
+        Orders(self)
     }
 
     /// Calls of `ifmatch:protocols/receipts`.

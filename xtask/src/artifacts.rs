@@ -95,6 +95,39 @@ pub const ARTIFACTS: &[Artifact] = &[
         exports: &["ifmatch:protocols/*"],
         bytes_max: (300_000, 120_000),
     },
+    Artifact {
+        name: "orders",
+        description: "Example: orders that one leader at a time puts into a log",
+        source: Source::Crate,
+        imports: &[
+            "ifmatch:protocols/lease",
+            "ifmatch:protocols/log",
+            "ifmatch:protocols/types",
+        ],
+        exports: &["example:orders/orders"],
+        bytes_max: (100_000, 50_000),
+    },
+    Artifact {
+        name: "orders-app",
+        description: "Example: the same, composed with ifmatch.wasm",
+        source: Source::Composition {
+            socket: "orders",
+            plugs: &["ifmatch"],
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["example:orders/orders"],
+        bytes_max: (400_000, 170_000),
+    },
 ];
 
 /// The artifact with this name.
