@@ -67,6 +67,19 @@ fn the_demo_loses_and_doubles_nothing() {
         "{json}"
     );
     assert!(figure("lose-reply") >= 1.0, "{json}");
+
+    // The second act.
+    assert!(figure("terms") >= 6.0, "{json}");
+    assert!(figure("zombie_writes_refused") >= 4.0, "{json}");
+    let [min, median, max] = ["min", "median", "max"].map(figure);
+    assert!(
+        2_000.0 < min && min <= median && median <= max && max < 15_000.0,
+        "{json}"
+    );
+    let (_, path) = shown.split_once("as a picture: ").unwrap();
+    let picture = std::fs::read_to_string(path.lines().next().unwrap()).unwrap();
+    assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"));
+    assert!(!picture.contains("<script") && !picture.contains("href"));
     // Nothing that only a terminal understands.
     assert!(!shown.contains('\x1b') && !shown.contains('\r'));
 }

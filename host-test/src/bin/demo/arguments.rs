@@ -10,8 +10,9 @@ pub const HELP: &str = "\
 usage: cargo xtask demo [OPTION...]
 
 Competing writers append to one log while requests fail, replies get lost and
-writers are killed. Then the log is read back and everything is counted. It needs no
-server, no account and no flags.
+writers are killed. Then the log is read back and everything is counted. In a second
+act, leaders that hold a lease are killed and frozen, and target/demo/timeline.svg
+shows who led when. It needs no server, no account and no flags.
 
   --seconds N   how long the writers go on (10; with --appends: until they are done)
   --appends N   stop after so many appends
@@ -19,7 +20,8 @@ server, no account and no flags.
   --seed N      what goes wrong, and when (any)
   --json        end with the figures as one line of JSON
 
-On a real bucket nothing is broken on purpose except the writers:
+On a real bucket nothing is broken on purpose except the writers, and there is no
+second act:
 
   --store URL   for example https://s3.eu-central-1.amazonaws.com. Needs
                 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if it is not us-east-1,

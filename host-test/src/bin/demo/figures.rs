@@ -80,8 +80,9 @@ impl Figures {
         self.requests.values().sum()
     }
 
-    /// One line of JSON.
-    pub fn json(&self) -> String {
+    /// One line of JSON, with more members if there are any.
+    pub fn json(&self, more: Option<&str>) -> String {
+        let more = more.map_or(String::new(), |more| format!(",{more}"));
         let requests =
             KINDS.map(|(name, kinds)| format!(r#""{name}":{}"#, self.requests_of(kinds)));
         let faults: Vec<String> = self
@@ -98,7 +99,7 @@ impl Figures {
             ..
         } = self.verdict;
         format!(
-            r#"{{"appends":{attempts},"acknowledged":{acknowledged},"found":{found},"lost":{lost},"duplicated":{duplicated},"requests":{{{}}},"requests_per_append":{:.2},"faults":{{{}}},"seconds":{:.1}}}"#,
+            r#"{{"appends":{attempts},"acknowledged":{acknowledged},"found":{found},"lost":{lost},"duplicated":{duplicated},"requests":{{{}}},"requests_per_append":{:.2},"faults":{{{}}},"seconds":{:.1}{more}}}"#,
             requests.join(","),
             self.per_append(self.all_requests()),
             faults.join(","),

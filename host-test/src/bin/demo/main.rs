@@ -7,6 +7,8 @@
 //! * [`arguments`]: the command line.
 //! * [`stage`]: where the instances run, and what goes wrong there.
 //! * [`competition`]: the first act, competing writers on one log.
+//! * [`succession`]: the second act, leaders that are killed and frozen; [`timeline`]
+//!   draws it.
 //! * [`screen`]: what people see.
 
 mod arguments;
@@ -14,6 +16,8 @@ mod competition;
 mod figures;
 mod screen;
 mod stage;
+mod succession;
+mod timeline;
 
 use anyhow::{Context, Result};
 use arguments::{Arguments, Wish};
@@ -49,8 +53,8 @@ fn run(arguments: Arguments) -> Result<bool> {
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    runtime.block_on(async {
-        let screen = Arc::new(Screen::new());
+    let screen = Arc::new(Screen::new());
+    let figures = runtime.block_on(async {
         let stage = Arc::new(Stage::set(&arguments).await?);
         let played = competition::play(&arguments, &stage, &screen).await;
         // A real bucket is left as it was, whatever happened.
@@ -58,9 +62,24 @@ fn run(arguments: Arguments) -> Result<bool> {
         let figures = played?;
         screen.line(&figures.table(&screen));
         cleared?;
-        if arguments.json {
-            screen.line(&figures.json());
-        }
-        Ok(figures.is_clean())
-    })
+        anyhow::Ok(figures)
+    })?;
+    // Its time is virtual, which a real bucket's is not.
+    let succession = match arguments.bucket {
+        Some(_) => None,
+        None => Some(succession::play(arguments.seed, &screen)?),
+    };
+    if let Some(outcome) = &succession {
+        screen.line(&outcome.story(&screen));
+        screen.line(&outcome.table(&screen));
+        screen.line(&format!(
+            "The whole of it as a picture: {}",
+            outcome.draw()?.display()
+        ));
+    }
+    if arguments.json {
+        let more = succession.as_ref().map(|outcome| outcome.json());
+        screen.line(&figures.json(more.as_deref()));
+    }
+    Ok(figures.is_clean() && succession.is_none_or(|outcome| outcome.is_clean()))
 }
