@@ -6,6 +6,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine};
 
@@ -121,13 +122,15 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
 
 fn store(component: &Component, folder: &Path, path: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
+    // Several tests may compile at once, in one process or in several: each writes
+    // a file of its own, the last one wins, and all of them wrote the same.
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    let draft = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_extension(format!("{}-{draft}.unfinished", std::process::id()));
     let bytes = component
         .serialize()
         .map_err(|error| anyhow!("{error:?}"))?;
     fs::write(&unfinished, bytes)?;
-    // Several test processes may compile at once: the last one wins, and all of
-    // them wrote the same.
     fs::rename(&unfinished, path)?;
     Ok(())
 }
