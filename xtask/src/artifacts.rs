@@ -72,7 +72,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (200_000, 85_000),
+        bytes_max: (330_000, 140_000),
     },
     Artifact {
         name: "ifmatch",
@@ -93,7 +93,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (300_000, 120_000),
+        bytes_max: (450_000, 190_000),
     },
     Artifact {
         name: "orders",
@@ -126,7 +126,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["example:orders/orders"],
-        bytes_max: (400_000, 170_000),
+        bytes_max: (550_000, 230_000),
     },
 ];
 
