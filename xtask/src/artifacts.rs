@@ -128,6 +128,149 @@ pub const ARTIFACTS: &[Artifact] = &[
         exports: &["example:orders/orders"],
         bytes_max: (550_000, 230_000),
     },
+    Artifact {
+        name: "rival",
+        description: "Test: another instance of the protocols, for races",
+        source: Source::Crate,
+        imports: &[
+            "ifmatch:protocols/lease",
+            "ifmatch:protocols/log",
+            "ifmatch:protocols/types",
+        ],
+        exports: &["ifmatch:acceptance/rival"],
+        bytes_max: (100_000, 50_000),
+    },
+    Artifact {
+        name: "acceptance",
+        description: "Test: the script that every host runs",
+        source: Source::Crate,
+        imports: &[
+            "ifmatch:acceptance/rival",
+            "ifmatch:bucket/bucket",
+            "ifmatch:bucket/types",
+            "ifmatch:protocols/lease",
+            "ifmatch:protocols/log",
+            "ifmatch:protocols/receipts",
+            "ifmatch:protocols/retention",
+            "ifmatch:protocols/types",
+            "wasi:clocks/monotonic-clock@0.2.0",
+        ],
+        exports: &["ifmatch:acceptance/script"],
+        bytes_max: (150_000, 65_000),
+    },
+    Artifact {
+        name: "front",
+        description: "Test: the script over HTTP",
+        source: Source::Crate,
+        imports: &[
+            "ifmatch:acceptance/script",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+        ],
+        exports: &["wasi:http/incoming-handler"],
+        bytes_max: (100_000, 50_000),
+    },
+    Artifact {
+        name: "rival-s3",
+        description: "Test: the rival on any S3-compatible store",
+        source: Source::Composition {
+            socket: "rival",
+            plugs: &["ifmatch"],
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["ifmatch:acceptance/rival"],
+        bytes_max: (600_000, 250_000),
+    },
+    Artifact {
+        name: "rival-bucket",
+        description: "Test: the rival on any provider of ifmatch:bucket",
+        source: Source::Composition {
+            socket: "rival",
+            plugs: &["protocols"],
+        },
+        imports: &[
+            "ifmatch:bucket/bucket",
+            "ifmatch:bucket/deletion",
+            "ifmatch:bucket/types",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["ifmatch:acceptance/rival"],
+        bytes_max: (450_000, 190_000),
+    },
+    Artifact {
+        name: "acceptance-app",
+        description: "Test: the script on any S3-compatible store",
+        source: Source::Composition {
+            socket: "acceptance",
+            plugs: &["ifmatch", "rival-s3", "bucket-s3"],
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["ifmatch:acceptance/script"],
+        bytes_max: (1_300_000, 550_000),
+    },
+    Artifact {
+        name: "acceptance-bucket",
+        description: "Test: the script on any provider of ifmatch:bucket",
+        source: Source::Composition {
+            socket: "acceptance",
+            plugs: &["protocols", "rival-bucket"],
+        },
+        imports: &[
+            "ifmatch:bucket/bucket",
+            "ifmatch:bucket/deletion",
+            "ifmatch:bucket/types",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["ifmatch:acceptance/script"],
+        bytes_max: (950_000, 400_000),
+    },
+    Artifact {
+        name: "front-app",
+        description: "Test: the script over HTTP, on any S3-compatible store",
+        source: Source::Composition {
+            socket: "front",
+            plugs: &["acceptance-app"],
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["wasi:http/incoming-handler"],
+        bytes_max: (1_400_000, 600_000),
+    },
 ];
 
 /// The artifact with this name.
@@ -146,18 +289,24 @@ pub fn find(name: &str) -> Result<&'static Artifact> {
 pub fn select(names: &[String]) -> Result<Vec<&'static Artifact>> {
     let mut wanted = Vec::new();
     for name in names {
-        let artifact = find(name)?;
-        wanted.push(artifact.name);
-        if let Source::Composition { socket, plugs } = artifact.source {
-            wanted.push(socket);
-            wanted.extend(plugs);
-        }
+        want(find(name)?, &mut wanted)?;
     }
     let all = names.is_empty();
     Ok(ARTIFACTS
         .iter()
         .filter(|artifact| all || wanted.contains(&artifact.name))
         .collect())
+}
+
+/// Adds an artifact and everything that it is composed of.
+fn want(artifact: &Artifact, wanted: &mut Vec<&'static str>) -> Result<()> {
+    wanted.push(artifact.name);
+    if let Source::Composition { socket, plugs } = artifact.source {
+        for part in plugs.iter().chain([&socket]) {
+            want(find(part)?, wanted)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -182,6 +331,7 @@ mod tests {
     fn a_composition_brings_its_parts_first() {
         assert_eq!(names(&["ifmatch"]), ["bucket-s3", "protocols", "ifmatch"]);
         assert_eq!(names(&["bucket-s3"]), ["bucket-s3"]);
+        assert!(names(&["front-app"]).starts_with(&["bucket-s3", "protocols", "ifmatch"]));
         assert!(select(&["bucket".into()]).is_err());
     }
 

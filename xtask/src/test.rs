@@ -64,7 +64,14 @@ struct Step {
 /// Never all at once: cargo then joins the features that they ask of the crates
 /// they share, and compiles the largest of those anew, which takes minutes.
 const GROUPS: &[&[&str]] = &[CORE, BUCKET_S3, XTASK, HOST_TEST];
-const CORE: &[&str] = &["ifmatch", "protocols", "orders"];
+const CORE: &[&str] = &[
+    "ifmatch",
+    "protocols",
+    "orders",
+    "acceptance",
+    "rival",
+    "front",
+];
 const BUCKET_S3: &[&str] = &["bucket-s3"];
 const XTASK: &[&str] = &["xtask"];
 const HOST_TEST: &[&str] = &["host-test"];
