@@ -235,7 +235,7 @@ pub trait Bucket {
     /// Writes up to [`BATCH_OBJECTS_MAX`] objects, each on its own, overlapped.
     fn put_many(
         &self,
-        writes: Vec<Write>,
+        writes: &[Write],
     ) -> impl core::future::Future<Output = Vec<Result<PutOutcome, BucketError>>>;
 
     /// Lists up to `limit` objects under `prefix` with keys above `start_after`.

@@ -2,10 +2,11 @@
 //!
 //! `docs/FORMAT.md` has the table of all keys.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
+use crate::blob::{Digest, Generation};
 use crate::error::Error;
 
 /// The longest name, in bytes.
@@ -191,6 +192,22 @@ impl ChainKeys {
             .for_each(|(to, from)| *to = from);
         u128::from_be_bytes(first)
     }
+}
+
+/// The key of a blob: `blob/<space>/_<generation>/<digest>`, with the generation as
+/// 8 hexadecimal digits, so that the oldest is listed first.
+#[must_use]
+pub fn blob_key(space: &Name, generation: Generation, digest: &Digest) -> String {
+    let mut key = blobs_prefix(space);
+    // Writing to a string cannot fail.
+    let _ = write!(key, "{:08x}/{}", generation.0, digest.hex());
+    key
+}
+
+/// The prefix of the keys of all blobs in a space.
+#[must_use]
+pub fn blobs_prefix(space: &Name) -> String {
+    format!("blob/{space}/_")
 }
 
 /// The key of the lease called `name`: `lease/<name>/_lease`.

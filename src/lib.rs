@@ -9,6 +9,7 @@
 //! The formats that it reads and writes are described in `docs/FORMAT.md`, the
 //! protocols and the argument for their safety in `docs/PROTOCOLS.md`.
 
+pub mod blob;
 pub mod bucket;
 pub mod codec;
 pub mod env;

@@ -136,6 +136,20 @@ impl<B: Bucket, E: Env> Store<B, E> {
         self.bucket.put(write).await
     }
 
+    /// Sends several writes, overlapped, each once.
+    pub(crate) async fn put_many(&self, writes: &[Write]) -> Vec<Result<PutOutcome, BucketError>> {
+        let count = u32::try_from(writes.len()).unwrap_or(u32::MAX);
+        self.count(|receipt| receipt.puts += count);
+        let mut outcomes = self.bucket.put_many(writes).await;
+        // Nobody knows what became of a write that the provider did not answer.
+        outcomes.resize_with(writes.len(), || {
+            Ok(PutOutcome::Indeterminate(
+                "the provider answered fewer writes than it was given".to_owned(),
+            ))
+        });
+        outcomes
+    }
+
     /// Lists one page, with retries.
     pub(crate) async fn list(
         &self,

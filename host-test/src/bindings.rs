@@ -13,6 +13,7 @@ mod generated {
                 export ifmatch:protocols/log@0.1.0;
                 export ifmatch:protocols/retention@0.1.0;
                 export ifmatch:protocols/lease@0.1.0;
+                export ifmatch:protocols/blob@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
                 export example:orders/orders@0.1.0;
             }
@@ -65,6 +66,12 @@ pub mod orders {
 pub mod lease {
     pub use super::generated::exports::ifmatch::protocols::lease::*;
     pub use super::generated::ifmatch::protocols::types::{Error, Token};
+}
+
+/// `ifmatch:protocols/blob`.
+pub mod blob {
+    pub use super::generated::exports::ifmatch::protocols::blob::*;
+    pub use super::generated::ifmatch::protocols::types::Error;
 }
 
 /// `ifmatch:protocols/receipts`.

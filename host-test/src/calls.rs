@@ -3,7 +3,7 @@
 //! The outer error of a call is a trap, or an interface that the component does
 //! not export; the inner one is the component's own.
 
-use crate::bindings::{bucket, lease, log, orders, receipts, retention};
+use crate::bindings::{blob, bucket, lease, log, orders, receipts, retention};
 use crate::host::{Entered, Instance};
 use anyhow::Result as Call;
 
@@ -327,6 +327,62 @@ impl Lease<'_> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.lease)?;
         let result = gate.behind(guest.call_observe(store, &name)).await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `ifmatch:protocols/blob` in one instance.
+pub struct Blob<'a>(pub(crate) &'a mut Instance);
+
+impl Blob<'_> {
+    /// Stores blobs.
+    pub async fn put(
+        &mut self,
+        space: &str,
+        generation: u32,
+        bodies: &[Vec<u8>],
+    ) -> Call<Result<Vec<blob::Reference>, blob::Error>> {
+        let space = space.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.blob)?;
+        let result = gate
+            .behind(guest.call_put(store, &space, generation, bodies))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Reads blobs.
+    pub async fn get(
+        &mut self,
+        space: &str,
+        blobs: &[blob::Reference],
+    ) -> Call<Result<Vec<Option<Vec<u8>>>, blob::Error>> {
+        let space = space.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.blob)?;
+        let result = gate.behind(guest.call_get(store, &space, blobs)).await;
+        self.0.leave(result)
+    }
+
+    /// Asks which blobs are stored.
+    pub async fn contains(
+        &mut self,
+        space: &str,
+        blobs: &[blob::Reference],
+    ) -> Call<Result<Vec<bool>, blob::Error>> {
+        let space = space.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.blob)?;
+        let result = gate.behind(guest.call_contains(store, &space, blobs)).await;
+        self.0.leave(result)
+    }
+
+    /// The key of a blob.
+    pub async fn key(
+        &mut self,
+        space: &str,
+        blob: &blob::Reference,
+    ) -> Call<Result<String, blob::Error>> {
+        let space = space.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.blob)?;
+        let result = gate.behind(guest.call_key(store, &space, blob)).await;
         self.0.leave(result)
     }
 }

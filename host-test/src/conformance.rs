@@ -876,7 +876,11 @@ impl Suite {
     }
 }
 
-fn to_http(request: &crate::bindings::bucket::presign::Request, body: &str) -> Result<Request> {
+/// A presigned request as it is sent, with this body.
+///
+/// # Errors
+/// If it is not valid HTTP.
+pub fn to_http(request: &crate::bindings::bucket::presign::Request, body: &str) -> Result<Request> {
     let mut builder = http::Request::builder()
         .method(request.method.as_str())
         .uri(&request.url);

@@ -1,8 +1,8 @@
 //! Instances of the components.
 
 use crate::artifact::{Artifact, engine};
-use crate::bindings::{bucket, lease, log, orders, receipts, retention};
-use crate::calls::{Bucket, Deletion, Lease, Log, Orders, Presign, Receipts, Retention};
+use crate::bindings::{blob, bucket, lease, log, orders, receipts, retention};
+use crate::calls::{Blob, Bucket, Deletion, Lease, Log, Orders, Presign, Receipts, Retention};
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
 use crate::random::Seeded;
@@ -77,6 +77,7 @@ struct Prepared {
     log: Option<log::GuestIndices>,
     retention: Option<retention::GuestIndices>,
     lease: Option<lease::GuestIndices>,
+    blob: Option<blob::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
     orders: Option<orders::GuestIndices>,
 }
@@ -118,6 +119,11 @@ impl Prepared {
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
+            blob: self
+                .blob
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
             receipts: self
                 .receipts
                 .as_ref()
@@ -152,6 +158,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         log: log::GuestIndices::new(&pre).ok(),
         retention: retention::GuestIndices::new(&pre).ok(),
         lease: lease::GuestIndices::new(&pre).ok(),
+        blob: blob::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
         orders: orders::GuestIndices::new(&pre).ok(),
         pre,
@@ -319,6 +326,7 @@ pub(crate) struct Exports {
     pub log: Option<log::Guest>,
     pub retention: Option<retention::Guest>,
     pub lease: Option<lease::Guest>,
+    pub blob: Option<blob::Guest>,
     pub receipts: Option<receipts::Guest>,
     pub orders: Option<orders::Guest>,
 }
@@ -383,6 +391,11 @@ impl Instance {
     /// Calls of `ifmatch:protocols/lease`.
     pub fn lease(&mut self) -> Lease<'_> {
         Lease(self)
+    }
+
+    /// Calls of `ifmatch:protocols/blob`.
+    pub fn blob(&mut self) -> Blob<'_> {
+        Blob(self)
     }
 
     /// Calls of `example:orders/orders`.

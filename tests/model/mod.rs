@@ -28,6 +28,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use clock::Clock;
+use ifmatch::blob::Blobs;
 use ifmatch::bucket::{
     Bucket, BucketError, Deletion, Found, Metadata, Object, Page, Precondition, PutOutcome, Read,
     Reply, Span, StoreTime, Version, Write,
@@ -149,6 +150,11 @@ impl World {
     /// The same for an instance with a clock of its own.
     pub fn leases_on(&self, clock: &Clock) -> Rc<Leases<ModelBucket, ModelEnv>> {
         Rc::new(Leases::new(self.store_on(clock)))
+    }
+
+    /// The blobs of a fresh instance.
+    pub fn blobs(&self) -> Rc<Blobs<ModelBucket, ModelEnv>> {
+        Rc::new(Blobs::new(self.store()))
     }
 
     /// True time since the world began.
@@ -466,10 +472,17 @@ impl Bucket for ModelBucket {
         }
     }
 
-    async fn put_many(&self, writes: Vec<Write>) -> Vec<Result<PutOutcome, BucketError>> {
+    async fn put_many(&self, writes: &[Write]) -> Vec<Result<PutOutcome, BucketError>> {
+        let calls: Vec<_> = writes
+            .iter()
+            .map(|write| self.send(Request::Put(write.clone())))
+            .collect();
         let mut results = Vec::new();
-        for write in writes {
-            results.push(self.put(&write).await);
+        for call in calls {
+            match call.await {
+                Answer::Put(result) => results.push(result),
+                other => panic!("{other:?} to a PUT"),
+            }
         }
         results
     }

@@ -353,10 +353,10 @@ impl Bucket for TimedBucket {
         }
     }
 
-    async fn put_many(&self, writes: Vec<Write>) -> Vec<Result<PutOutcome, BucketError>> {
+    async fn put_many(&self, writes: &[Write]) -> Vec<Result<PutOutcome, BucketError>> {
         let mut results = Vec::new();
         for write in writes {
-            results.push(self.put(&write).await);
+            results.push(self.put(write).await);
         }
         results
     }

@@ -37,6 +37,8 @@ pub enum Source {
         socket: &'static str,
         /// The artifacts that serve it.
         plugs: &'static [&'static str],
+        /// Exports of the plugs that are exported besides those of the socket.
+        besides: &'static [&'static str],
     },
 }
 
@@ -80,6 +82,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Composition {
             socket: "protocols",
             plugs: &["bucket-s3"],
+            besides: &["ifmatch:bucket/types@0.1.0", "ifmatch:bucket/presign@0.1.0"],
         },
         imports: &[
             "wasi:cli/environment@0.2.0",
@@ -92,7 +95,11 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:io/streams@0.2.0",
             "wasi:random/random@0.2.0",
         ],
-        exports: &["ifmatch:protocols/*"],
+        exports: &[
+            "ifmatch:bucket/presign",
+            "ifmatch:bucket/types",
+            "ifmatch:protocols/*",
+        ],
         bytes_max: (450_000, 190_000),
     },
     Artifact {
@@ -113,6 +120,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Composition {
             socket: "orders",
             plugs: &["ifmatch"],
+            besides: &[],
         },
         imports: &[
             "wasi:cli/environment@0.2.0",
@@ -178,6 +186,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Composition {
             socket: "rival",
             plugs: &["ifmatch"],
+            besides: &[],
         },
         imports: &[
             "wasi:cli/environment@0.2.0",
@@ -199,6 +208,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Composition {
             socket: "rival",
             plugs: &["protocols"],
+            besides: &[],
         },
         imports: &[
             "ifmatch:bucket/bucket",
@@ -217,6 +227,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Composition {
             socket: "acceptance",
             plugs: &["ifmatch", "rival-s3", "bucket-s3"],
+            besides: &[],
         },
         imports: &[
             "wasi:cli/environment@0.2.0",
@@ -238,6 +249,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Composition {
             socket: "acceptance",
             plugs: &["protocols", "rival-bucket"],
+            besides: &[],
         },
         imports: &[
             "ifmatch:bucket/bucket",
@@ -256,6 +268,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Composition {
             socket: "front",
             plugs: &["acceptance-app"],
+            besides: &[],
         },
         imports: &[
             "wasi:cli/environment@0.2.0",
@@ -301,7 +314,7 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Artifact>> {
 /// Adds an artifact and everything that it is composed of.
 fn want(artifact: &Artifact, wanted: &mut Vec<&'static str>) -> Result<()> {
     wanted.push(artifact.name);
-    if let Source::Composition { socket, plugs } = artifact.source {
+    if let Source::Composition { socket, plugs, .. } = artifact.source {
         for part in plugs.iter().chain([&socket]) {
             want(find(part)?, wanted)?;
         }
@@ -338,7 +351,7 @@ mod tests {
     #[test]
     fn parts_stand_before_the_compositions_that_use_them() {
         for (at, artifact) in ARTIFACTS.iter().enumerate() {
-            if let Source::Composition { socket, plugs } = artifact.source {
+            if let Source::Composition { socket, plugs, .. } = artifact.source {
                 for part in plugs.iter().chain([&socket]) {
                     let before = &ARTIFACTS[..at];
                     assert!(before.iter().any(|other| other.name == *part), "{part}");

@@ -100,11 +100,16 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
                 };
                 componentize(&module)
             }
-            Source::Composition { socket, plugs } => {
+            Source::Composition {
+                socket,
+                plugs,
+                besides,
+            } => {
                 let plugs = plugs.iter().map(|plug| part(&finished, plug));
                 compose(
                     &part(&finished, socket)?,
                     &plugs.collect::<Result<Vec<_>>>()?,
+                    besides,
                 )
             }
         };

@@ -1,6 +1,6 @@
 //! Several components as one.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 use wac_types::Package;
 
@@ -13,21 +13,53 @@ pub struct Part<'a> {
 }
 
 /// Satisfies imports of `socket` by exports of `plugs`, and exports what `socket`
-/// exports.
+/// exports, and besides these exports of the plugs.
 ///
-/// An import whose type differs from the plug's export stays an import. The check
-/// of the finished artifact's imports finds it.
-pub fn compose(socket: &Part<'_>, plugs: &[Part<'_>]) -> Result<Vec<u8>> {
+/// Of several plugs with one export, the first serves. An import that no plug
+/// serves stays an import. The check of the finished artifact's imports finds it.
+pub fn compose(socket: &Part<'_>, plugs: &[Part<'_>], besides: &[&str]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    let plugs = plugs
-        .iter()
-        .map(|plug| register(&mut graph, plug))
-        .collect::<Result<_>>()?;
+    let mut exporters = Vec::new();
+    for plug in plugs {
+        let package = register(&mut graph, plug)?;
+        let names: Vec<String> = exports(&graph, package);
+        exporters.push((plug.name, graph.instantiate(package), names));
+    }
+    let exporter = |name: &str| {
+        let exports = |(_, _, names): &&(_, _, Vec<String>)| names.iter().any(|own| own == name);
+        exporters.iter().find(exports)
+    };
     let socket = register(&mut graph, socket)?;
-    wac_graph::plug(&mut graph, plugs, socket).context("cannot plug the components together")?;
+    let instance = graph.instantiate(socket);
+    let imports = &graph.types()[graph[socket].ty()].imports;
+    let mut used = Vec::new();
+    for import in imports.keys().cloned().collect::<Vec<_>>() {
+        if let Some((plug, exporter, _)) = exporter(&import) {
+            let export = graph.alias_instance_export(*exporter, &import)?;
+            graph.set_instantiation_argument(instance, &import, export)?;
+            used.push(*plug);
+        }
+    }
+    if let Some(plug) = plugs.iter().find(|plug| !used.contains(&plug.name)) {
+        bail!("{} serves no import", plug.name);
+    }
+    for name in exports(&graph, socket) {
+        let export = graph.alias_instance_export(instance, &name)?;
+        graph.export(export, &name)?;
+    }
+    for &name in besides {
+        let (_, exporter, _) = exporter(name).with_context(|| format!("no plug exports {name}"))?;
+        let export = graph.alias_instance_export(*exporter, name)?;
+        graph.export(export, name)?;
+    }
     graph
         .encode(EncodeOptions::default())
         .context("cannot encode the composition")
+}
+
+fn exports(graph: &CompositionGraph, package: PackageId) -> Vec<String> {
+    let exports = &graph.types()[graph[package].ty()].exports;
+    exports.keys().cloned().collect()
 }
 
 fn register(graph: &mut CompositionGraph, part: &Part<'_>) -> Result<PackageId> {
@@ -82,7 +114,7 @@ mod tests {
             &["a:port/port@0.1.0", "host:x/clock@0.2.0"],
             "a:api/api@0.1.0",
         );
-        let composed = compose(&part("socket", &socket), &[part("plug", &plug)]).unwrap();
+        let composed = compose(&part("socket", &socket), &[part("plug", &plug)], &[]).unwrap();
         let interface = Interface::read(&composed).unwrap();
         let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
         let expected = Interface {
@@ -96,7 +128,21 @@ mod tests {
     fn a_plug_that_fits_nowhere_is_an_error() {
         let plug = component(&[], "a:other/port@0.1.0");
         let socket = component(&["a:port/port@0.1.0"], "a:api/api@0.1.0");
-        assert!(compose(&part("socket", &socket), &[part("plug", &plug)]).is_err());
+        assert!(compose(&part("socket", &socket), &[part("plug", &plug)], &[]).is_err());
+    }
+
+    #[test]
+    fn an_export_of_a_plug_can_be_exported_besides() {
+        let plug = component(&["host:x/net@0.2.0"], "a:port/port@0.1.0");
+        let socket = component(&["a:port/port@0.1.0"], "a:api/api@0.1.0");
+        let compose = |name| {
+            let besides = [name];
+            compose(&part("socket", &socket), &[part("plug", &plug)], &besides)
+        };
+        let composed = compose("a:port/port@0.1.0").unwrap();
+        let exports = Interface::read(&composed).unwrap().exports;
+        assert!(exports.iter().eq(["a:api/api@0.1.0", "a:port/port@0.1.0"]));
+        assert!(compose("a:port/other@0.1.0").is_err());
     }
 
     #[test]
@@ -105,7 +151,8 @@ mod tests {
         assert!(
             compose(
                 &part("socket", &socket),
-                &[part("module", b"\0asm\x01\0\0\0")]
+                &[part("module", b"\0asm\x01\0\0\0")],
+                &[]
             )
             .is_err()
         );

@@ -217,6 +217,7 @@ fn measure(book: &mut Book) -> Result<()> {
     simulate(SEED, async |world| tails_and_reads(world, book).await)?;
     simulate(SEED, async |world| retention(world, book).await)?;
     simulate(SEED, async |world| leases(world, book).await)?;
+    simulate(SEED, async |world| blobs(world, book).await)?;
     take_overs(book, "lease.take-over-ms", TAKE_OVER_MS_MAX, None)?;
     let good = Some(GOOD_CLOCKS);
     take_overs(
@@ -412,6 +413,37 @@ async fn wait_one(instance: &mut Instance, start: Cursor) -> Result<()> {
         ReadOutcome::Records(batch) if batch.entries.len() == 1 => Ok(()),
         other => bail!("{other:?}"),
     }
+}
+
+async fn blobs(world: &World, book: &mut Book) -> Result<()> {
+    let store = world.store();
+    let mut a = world.instance("a").await?;
+    let bodies: Vec<Vec<u8>> = (0..8).map(|body| vec![body; 100]).collect();
+    let put = async |a: &mut Instance, bodies: &[Vec<u8>]| {
+        let references = a.blob().put("s", 0, bodies).await??;
+        anyhow::Ok(references)
+    };
+    let blobs = book
+        .charge("blob.put-8", 8, store, put(&mut a, &bodies))
+        .await?;
+    book.charge("blob.put.again", 2, store, put(&mut a, &bodies[..1]))
+        .await?;
+    book.charge("blob.get-8", 8, store, async {
+        let read = a.blob().get("s", &blobs).await??;
+        ensure!(read.into_iter().flatten().eq(bodies), "other bodies");
+        Ok(())
+    })
+    .await?;
+    book.charge("blob.contains", 1, store, async {
+        ensure!(a.blob().contains("s", &blobs[..1]).await?? == [true]);
+        Ok(())
+    })
+    .await?;
+    book.charge("blob.key", 0, store, async {
+        Ok(a.blob().key("s", &blobs[0]).await??)
+    })
+    .await?;
+    Ok(())
 }
 
 async fn retention(world: &World, book: &mut Book) -> Result<()> {

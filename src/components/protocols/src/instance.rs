@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use ifmatch::blob::Blobs;
 use ifmatch::lease::Leases;
 use ifmatch::log::Logs;
 use ifmatch::store::Store;
@@ -13,6 +14,7 @@ pub(crate) struct Instance {
     pub(crate) store: Rc<Store<Port, Host>>,
     pub(crate) logs: Logs<Port, Host>,
     pub(crate) leases: Leases<Port, Host>,
+    pub(crate) blobs: Blobs<Port, Host>,
 }
 
 thread_local! {
@@ -21,6 +23,7 @@ thread_local! {
         Instance {
             logs: Logs::new(store.clone()),
             leases: Leases::new(store.clone()),
+            blobs: Blobs::new(store.clone()),
             store,
         }
     };

@@ -8,6 +8,7 @@
 #![cfg(target_family = "wasm")]
 
 mod bindings;
+mod blob;
 mod convert;
 mod instance;
 mod lease;

@@ -37,7 +37,7 @@ impl Bucket for Port {
             .map_err(from_error)
     }
 
-    fn put_many(&self, writes: Vec<Write>) -> Vec<Result<PutOutcome, BucketError>> {
+    fn put_many(&self, writes: &[Write]) -> Vec<Result<PutOutcome, BucketError>> {
         let writes: Vec<bucket::WriteParam<'_>> = writes.iter().map(to_write).collect();
         bucket::put_many(&writes)
             .into_iter()
