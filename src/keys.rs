@@ -85,6 +85,8 @@ pub fn quoted(text: &str) -> String {
 pub enum Family {
     /// A log.
     Log,
+    /// A manifest.
+    Manifest,
 }
 
 impl Family {
@@ -93,6 +95,7 @@ impl Family {
     pub fn word(self) -> &'static str {
         match self {
             Self::Log => "log",
+            Self::Manifest => "manifest",
         }
     }
 }
@@ -180,18 +183,24 @@ impl ChainKeys {
     /// the first 16 bytes of the SHA-256 of `<family>/<name>`.
     #[must_use]
     pub fn identity(&self) -> u128 {
-        let mut hash = Sha256::new();
-        hash.update(self.family.word());
-        hash.update(b"/");
-        hash.update(self.name.as_str());
-        let digest = hash.finalize();
-        let mut first = [0; 16];
-        first
-            .iter_mut()
-            .zip(digest)
-            .for_each(|(to, from)| *to = from);
-        u128::from_be_bytes(first)
+        hash128(&[self.family.word(), "/", self.name.as_str()].map(str::as_bytes))
     }
+}
+
+/// The first 16 bytes of the SHA-256 of the concatenation of `parts`, as a
+/// big-endian number.
+#[must_use]
+pub(crate) fn hash128(parts: &[&[u8]]) -> u128 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let mut first = [0; 16];
+    first
+        .iter_mut()
+        .zip(hash.finalize())
+        .for_each(|(to, from)| *to = from);
+    u128::from_be_bytes(first)
 }
 
 /// The key of a blob: `blob/<space>/_<generation>/<digest>`, with the generation as

@@ -17,6 +17,7 @@ pub mod error;
 pub mod keys;
 pub mod lease;
 pub mod log;
+pub mod manifest;
 pub mod receipt;
 pub mod slots;
 pub mod store;

@@ -1,4 +1,5 @@
-//! A chain of immutable objects in numbered slots: the mechanism under the log.
+//! A chain of immutable objects in numbered slots: the mechanism under logs and
+//! manifests.
 //!
 //! The object in slot n is created with `If-None-Match: *` by a writer that has
 //! read the object in slot n−1 and names its commit id. So the slots fill in
@@ -8,7 +9,9 @@
 
 mod state;
 
-use crate::bucket::{Bucket, BucketError, Found, Precondition, PutOutcome, Read, StoreTime, Write};
+use crate::bucket::{
+    Bucket, BucketError, Found, Metadata, Precondition, PutOutcome, Read, Span, StoreTime, Write,
+};
 use crate::codec::{DecodeError, HEADER_BYTES_MAX, Header, Kind, Tag};
 use crate::env::Env;
 use crate::error::Error;
@@ -20,10 +23,28 @@ pub use state::{ChainState, PINS_MAX, Pin, StateReply, Swapped};
 
 /// How many bytes of an object are read to learn its header. Enough for all but
 /// the most unusual headers, which cost a second read.
-const HEADER_READ_BYTES: u32 = 4096;
+pub(crate) const HEADER_READ: Span = Span::First(4096);
 
 /// How often a write to one slot is sent in all.
 const PLACE_ATTEMPTS_MAX: u32 = 6;
+
+/// How many slots one operation tries to win. With the waits between them, that
+/// takes about half a minute.
+pub(crate) const RACES_MAX: u32 = 64;
+
+/// After this many lost races in a row, a writer waits and lists instead of
+/// following the winners one by one.
+pub(crate) const RACES_BEFORE_WAIT: u32 = 3;
+
+/// The first wait after lost races is drawn from 0 to this, each later one from
+/// twice as much.
+const RACE_WAIT_FIRST_MS: u64 = 20;
+
+/// No wait after a lost race is drawn from more than this.
+const RACE_WAIT_MAX_MS: u64 = 1_000;
+
+/// The bounds of `settings.grace-ms`, besides 0.
+const GRACE_MS_RANGE: core::ops::RangeInclusive<u32> = 1_000..=604_800_000;
 
 /// For how long a chain protects its slots from being re-opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +62,25 @@ impl Grace {
         period_ms: 3_600_000,
         margin_ms: 300_000,
     };
+
+    /// Checks the settings of a chain that is to be created.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        if self.period_ms != 0 && !GRACE_MS_RANGE.contains(&self.period_ms) {
+            return Err(Error::InvalidArgument(format!(
+                "grace-ms is 0 or from {} to {}, not {}",
+                GRACE_MS_RANGE.start(),
+                GRACE_MS_RANGE.end(),
+                self.period_ms
+            )));
+        }
+        if self.margin_ms > self.period_ms / 4 {
+            return Err(Error::InvalidArgument(format!(
+                "clock-margin-ms is at most a quarter of grace-ms ({}), not {}",
+                self.period_ms, self.margin_ms
+            )));
+        }
+        Ok(())
+    }
 
     /// How long a slot that was known to be unwritten cannot have been trimmed.
     ///
@@ -86,6 +126,8 @@ pub struct Link {
     pub header: Header,
     /// When the store accepted it, if it tells.
     pub modified_at: Option<StoreTime>,
+    /// The whole object, where [`Chain::look`] asks for it; else empty.
+    pub body: Vec<u8>,
 }
 
 /// What a read of a slot showed.
@@ -98,10 +140,12 @@ pub struct SlotReply<T> {
 }
 
 /// What a listing showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Newest {
     /// The highest slot that is filled, or `None` in an empty chain.
     pub slot: Option<Slot>,
+    /// What the listing says of its object.
+    pub object: Option<Metadata>,
     /// The store's clock when it answered: at this time, the next slot was empty.
     pub observed_at: Option<StoreTime>,
 }
@@ -148,6 +192,9 @@ pub struct Chain {
     pub kind: Kind,
     /// The header sections that its readers understand.
     pub sections: &'static [Tag],
+    /// What is read of an object to learn who won its slot: [`HEADER_READ`], or all
+    /// of it where a loser needs to know what the winner wrote.
+    pub look: Span,
 }
 
 #[maybe_async(AFIT)]
@@ -179,20 +226,26 @@ impl Chain {
         }
         Ok(Newest {
             slot: highest,
+            object: page.objects.into_iter().next(),
             observed_at: page.observed_at,
         })
     }
 
     /// Reads the header in a slot: one read, rarely two.
+    /// With [`Span::All`] as [`Chain::look`], the whole object.
     pub(crate) async fn link<B: Bucket, E: Env>(
         &self,
         store: &Store<B, E>,
         slot: Slot,
     ) -> Result<SlotReply<Link>, Error> {
         let key = self.keys.slot(slot);
-        let mut bytes = HEADER_READ_BYTES;
+        let mut span = self.look;
         loop {
-            let reply = match store.get(Read::first(key.clone(), bytes)).await {
+            let read = Read {
+                span,
+                ..Read::all(key.clone())
+            };
+            let reply = match store.get(read).await {
                 Ok(reply) => reply,
                 Err(error) => return Err(at_key(&key, error)),
             };
@@ -203,11 +256,12 @@ impl Chain {
                 });
             };
             let length = Header::length(&object.body).map_err(|error| refused(&key, error))?;
+            let read_bytes = u64::try_from(object.body.len()).unwrap_or(u64::MAX);
             if length > object.body.len()
-                && u64::from(bytes) < object.metadata.size_bytes
-                && bytes == HEADER_READ_BYTES
+                && read_bytes < object.metadata.size_bytes
+                && span == HEADER_READ
             {
-                bytes = u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX);
+                span = Span::First(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX));
                 continue;
             }
             let header = Header::decode(&object.body, object.metadata.size_bytes)
@@ -217,6 +271,10 @@ impl Chain {
                 object: Some(Link {
                     header,
                     modified_at: object.metadata.modified_at,
+                    body: match self.look {
+                        Span::All => object.body,
+                        Span::First(_) => Vec::new(),
+                    },
                 }),
                 observed_at: reply.observed_at,
             });
@@ -371,6 +429,18 @@ impl Chain {
     ) -> bool {
         grace.covers(absent_at, observed_at)
     }
+}
+
+/// Spreads out writers that compete for the same slots. Liveness only: each slot is
+/// won by somebody whatever they do.
+#[maybe_async]
+pub(crate) async fn wait_after_races<B: Bucket, E: Env>(store: &Store<B, E>, races: u32) {
+    let doublings = races.saturating_sub(RACES_BEFORE_WAIT).min(16);
+    let ceiling_ms = RACE_WAIT_FIRST_MS
+        .saturating_mul(1 << doublings)
+        .min(RACE_WAIT_MAX_MS);
+    let wait_ms = store.draw_below(ceiling_ms + 1);
+    store.sleep_ms(wait_ms).await;
 }
 
 /// An error of the port about one object.

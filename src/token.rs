@@ -1,5 +1,7 @@
 //! Fencing tokens.
 
+use crate::error::Error;
+
 /// The epoch of a writer. It grows with every grant of a lease; 0 stands for
 /// shared writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,5 +29,15 @@ impl Writer {
             Self::Shared => Epoch::SHARED,
             Self::Fenced(epoch) => epoch,
         }
+    }
+
+    /// Refuses a token that no lease grants.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        if self == Writer::Fenced(Epoch::SHARED) {
+            return Err(Error::InvalidArgument(
+                "epoch 0 is reserved for shared writers".to_owned(),
+            ));
+        }
+        Ok(())
     }
 }

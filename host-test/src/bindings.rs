@@ -14,6 +14,7 @@ mod generated {
                 export ifmatch:protocols/retention@0.1.0;
                 export ifmatch:protocols/lease@0.1.0;
                 export ifmatch:protocols/blob@0.1.0;
+                export ifmatch:protocols/manifest@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
                 export example:orders/orders@0.1.0;
             }
@@ -72,6 +73,12 @@ pub mod lease {
 pub mod blob {
     pub use super::generated::exports::ifmatch::protocols::blob::*;
     pub use super::generated::ifmatch::protocols::types::Error;
+}
+
+/// `ifmatch:protocols/manifest`.
+pub mod manifest {
+    pub use super::generated::exports::ifmatch::protocols::manifest::*;
+    pub use super::generated::ifmatch::protocols::types::{Error, Token, Writer};
 }
 
 /// `ifmatch:protocols/receipts`.

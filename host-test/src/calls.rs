@@ -3,7 +3,7 @@
 //! The outer error of a call is a trap, or an interface that the component does
 //! not export; the inner one is the component's own.
 
-use crate::bindings::{blob, bucket, lease, log, orders, receipts, retention};
+use crate::bindings::{blob, bucket, lease, log, manifest, orders, receipts, retention};
 use crate::host::{Entered, Instance};
 use anyhow::Result as Call;
 
@@ -383,6 +383,65 @@ impl Blob<'_> {
         let space = space.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.blob)?;
         let result = gate.behind(guest.call_key(store, &space, blob)).await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `ifmatch:protocols/manifest` in one instance.
+pub struct Manifest<'a>(pub(crate) &'a mut Instance);
+
+impl Manifest<'_> {
+    /// Reads the latest version.
+    pub async fn latest(
+        &mut self,
+        name: &str,
+    ) -> Call<Result<Option<manifest::Snapshot>, manifest::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate.behind(guest.call_latest(store, &name)).await;
+        self.0.leave(result)
+    }
+
+    /// Reads one version.
+    pub async fn at(
+        &mut self,
+        name: &str,
+        version: u64,
+        reader: Option<&str>,
+    ) -> Call<Result<manifest::AtOutcome, manifest::Error>> {
+        let name = name.to_owned();
+        let reader = reader.map(str::to_owned);
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate
+            .behind(guest.call_at(store, &name, version, reader.as_ref()))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Commits a change.
+    pub async fn commit(
+        &mut self,
+        name: &str,
+        change: &manifest::Change,
+    ) -> Call<Result<manifest::CommitOutcome, manifest::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate.behind(guest.call_commit(store, &name, change)).await;
+        self.0.leave(result)
+    }
+
+    /// Lists versions.
+    pub async fn history(
+        &mut self,
+        name: &str,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Call<Result<Vec<manifest::Summary>, manifest::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate
+            .behind(guest.call_history(store, &name, before, limit))
+            .await;
         self.0.leave(result)
     }
 }

@@ -1,8 +1,10 @@
 //! Instances of the components.
 
 use crate::artifact::{Artifact, engine};
-use crate::bindings::{blob, bucket, lease, log, orders, receipts, retention};
-use crate::calls::{Blob, Bucket, Deletion, Lease, Log, Orders, Presign, Receipts, Retention};
+use crate::bindings::{blob, bucket, lease, log, manifest, orders, receipts, retention};
+use crate::calls::{
+    Blob, Bucket, Deletion, Lease, Log, Manifest, Orders, Presign, Receipts, Retention,
+};
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
 use crate::random::Seeded;
@@ -77,6 +79,7 @@ struct Prepared {
     log: Option<log::GuestIndices>,
     retention: Option<retention::GuestIndices>,
     lease: Option<lease::GuestIndices>,
+    manifest: Option<manifest::GuestIndices>,
     blob: Option<blob::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
     orders: Option<orders::GuestIndices>,
@@ -111,6 +114,11 @@ impl Prepared {
                 .transpose()?,
             retention: self
                 .retention
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            manifest: self
+                .manifest
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
@@ -158,6 +166,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         log: log::GuestIndices::new(&pre).ok(),
         retention: retention::GuestIndices::new(&pre).ok(),
         lease: lease::GuestIndices::new(&pre).ok(),
+        manifest: manifest::GuestIndices::new(&pre).ok(),
         blob: blob::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
         orders: orders::GuestIndices::new(&pre).ok(),
@@ -326,6 +335,7 @@ pub(crate) struct Exports {
     pub log: Option<log::Guest>,
     pub retention: Option<retention::Guest>,
     pub lease: Option<lease::Guest>,
+    pub manifest: Option<manifest::Guest>,
     pub blob: Option<blob::Guest>,
     pub receipts: Option<receipts::Guest>,
     pub orders: Option<orders::Guest>,
@@ -386,6 +396,11 @@ impl Instance {
     /// Calls of `ifmatch:protocols/retention`.
     pub fn retention(&mut self) -> Retention<'_> {
         Retention(self)
+    }
+
+    /// Calls of `ifmatch:protocols/manifest`.
+    pub fn manifest(&mut self) -> Manifest<'_> {
+        Manifest(self)
     }
 
     /// Calls of `ifmatch:protocols/lease`.

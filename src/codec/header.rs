@@ -30,8 +30,12 @@ pub const HEADER_BYTES_MAX: usize = 64 * 1024;
 pub enum Kind {
     /// A segment of a log.
     Segment,
-    /// The mutable state of a log: its watermark and pins.
+    /// The mutable state of a chain: its watermark and pins.
     State,
+    /// A version of a manifest.
+    Version,
+    /// The decision of a transaction.
+    Decision,
 }
 
 impl Kind {
@@ -39,11 +43,13 @@ impl Kind {
         match self {
             Self::Segment => 1,
             Self::State => 2,
+            Self::Version => 3,
+            Self::Decision => 4,
         }
     }
 
     fn from_wire(wire: u16) -> Option<Kind> {
-        [Self::Segment, Self::State]
+        [Self::Segment, Self::State, Self::Version, Self::Decision]
             .into_iter()
             .find(|kind| kind.to_wire() == wire)
     }
@@ -69,7 +75,7 @@ pub struct Section {
 pub struct Header {
     /// What the object is.
     pub kind: Kind,
-    /// Which log it belongs to; see [`crate::keys::ChainKeys::identity`].
+    /// Which chain it belongs to; see [`crate::keys::ChainKeys::identity`].
     pub identity: u128,
     /// Its place in the chain; 0 for objects without one.
     pub slot: Slot,

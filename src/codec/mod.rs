@@ -124,6 +124,12 @@ impl<'a> Decoder<'a> {
         self.array().map(u128::from_le_bytes)
     }
 
+    /// The bytes that were not taken.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Whether all bytes were taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {

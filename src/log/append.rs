@@ -12,27 +12,9 @@ use crate::codec::{Header, Kind};
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::quoted;
-use crate::slots::{Candidate, Grace, Placed};
+use crate::slots::{Candidate, Grace, Placed, RACES_BEFORE_WAIT, RACES_MAX, wait_after_races};
 use crate::token::{Epoch, Writer};
 use maybe_async::maybe_async;
-
-/// How many slots one append tries to win. With the waits between them, that takes
-/// about half a minute.
-const RACES_MAX: u32 = 64;
-
-/// After this many lost races in a row, an append waits and lists instead of
-/// following the winners one by one.
-const RACES_BEFORE_WAIT: u32 = 3;
-
-/// The first wait after lost races is drawn from 0 to this, each later one from
-/// twice as much.
-const RACE_WAIT_FIRST_MS: u64 = 20;
-
-/// No wait after a lost race is drawn from more than this.
-const RACE_WAIT_MAX_MS: u64 = 1_000;
-
-/// The bounds of `settings.grace-ms`, besides 0.
-const GRACE_MS_RANGE: core::ops::RangeInclusive<u32> = 1_000..=604_800_000;
 
 /// What is to be put into the next slot.
 struct Batch<'a> {
@@ -60,7 +42,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     /// As [`Error`] describes; [`Error::InvalidArgument`] for settings out of range.
     pub async fn create(&self, name: &str, grace: Grace) -> Result<CreateOutcome, Error> {
         let log = Log::new(self, name)?;
-        check_grace(grace)?;
+        grace.check()?;
         let tail = log.discover().await?;
         if tail.last.is_some() {
             return Ok(CreateOutcome::Exists(tail.grace));
@@ -177,7 +159,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                             None => self.discover().await?,
                         }
                     } else {
-                        self.wait_after_races(race).await;
+                        wait_after_races(self.store(), race).await;
                         self.discover().await?
                     };
                     // Whoever won, won after this call began or before a listing.
@@ -245,17 +227,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             Err(_) => self.forget_tail(),
         }
     }
-
-    /// Spreads out writers that compete for the same slots. Liveness only: each
-    /// slot is won by somebody whatever they do.
-    async fn wait_after_races(&self, races: u32) {
-        let doublings = races.saturating_sub(RACES_BEFORE_WAIT).min(16);
-        let ceiling_ms = RACE_WAIT_FIRST_MS
-            .saturating_mul(1 << doublings)
-            .min(RACE_WAIT_MAX_MS);
-        let wait_ms = self.store().draw_below(ceiling_ms + 1);
-        self.store().sleep_ms(wait_ms).await;
-    }
 }
 
 impl Batch<'_> {
@@ -299,24 +270,6 @@ impl Batch<'_> {
     }
 }
 
-fn check_grace(grace: Grace) -> Result<(), Error> {
-    if grace.period_ms != 0 && !GRACE_MS_RANGE.contains(&grace.period_ms) {
-        return Err(Error::InvalidArgument(format!(
-            "grace-ms is 0 or from {} to {}, not {}",
-            GRACE_MS_RANGE.start(),
-            GRACE_MS_RANGE.end(),
-            grace.period_ms
-        )));
-    }
-    if grace.margin_ms > grace.period_ms / 4 {
-        return Err(Error::InvalidArgument(format!(
-            "clock-margin-ms is at most a quarter of grace-ms ({}), not {}",
-            grace.period_ms, grace.margin_ms
-        )));
-    }
-    Ok(())
-}
-
 fn check_records(records: &[Vec<u8>]) -> Result<(), Error> {
     if records.is_empty() || records.len() > RECORDS_MAX {
         return Err(Error::InvalidArgument(format!(
@@ -334,11 +287,7 @@ fn check_records(records: &[Vec<u8>]) -> Result<(), Error> {
 }
 
 fn check_options(options: &AppendOptions) -> Result<(), Error> {
-    if options.writer == Writer::Fenced(Epoch::SHARED) {
-        return Err(Error::InvalidArgument(
-            "epoch 0 is reserved for shared writers".to_owned(),
-        ));
-    }
+    options.writer.check()?;
     options.producer.as_ref().map_or(Ok(()), check_producer)
 }
 

@@ -22,7 +22,7 @@ use crate::codec::Kind;
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{ChainKeys, Family, Name, Slot};
-use crate::slots::{Chain, Grace};
+use crate::slots::{Chain, Grace, HEADER_READ};
 use crate::store::Store;
 use crate::token::{Epoch, Writer};
 
@@ -228,6 +228,7 @@ impl<'a, B: Bucket, E: Env> Log<'a, B, E> {
                 keys: ChainKeys::new(Family::Log, Name::parse(name)?),
                 kind: Kind::Segment,
                 sections: segment::SECTIONS,
+                look: HEADER_READ,
             },
         })
     }

@@ -3,11 +3,10 @@
 //! The table travels in the header of every segment, so it survives trims, and a
 //! writer that knows the tail knows the table.
 
-use sha2::{Digest, Sha256};
-
 use super::segment::PRODUCERS;
 use super::{Extent, Producer, SequenceProblem};
 use crate::codec::{DecodeError, Decoder, Header};
+use crate::keys::hash128;
 
 /// A log remembers this many producers. The one that appended least recently is
 /// forgotten first.
@@ -103,12 +102,7 @@ impl Producers {
 }
 
 fn hash(id: &str) -> u128 {
-    let mut first = [0; 16];
-    first
-        .iter_mut()
-        .zip(Sha256::digest(id))
-        .for_each(|(to, from)| *to = from);
-    u128::from_be_bytes(first)
+    hash128(&[id.as_bytes()])
 }
 
 /// The bytes of the section.

@@ -160,6 +160,15 @@ impl StateReply {
             .map_or(Slot::FIRST, |(_, _, state)| state.first_kept)
     }
 
+    /// Whether this reader's pin keeps a slot.
+    pub(crate) fn keeps(&self, reader: &str, slot: Slot) -> bool {
+        self.state().pins.iter().any(|pin| {
+            pin.reader == reader
+                && pin.slot <= slot
+                && self.observed_at.is_some_and(|now| now < pin.expires_at)
+        })
+    }
+
     /// The version of the state object.
     #[must_use]
     pub fn version(&self) -> Option<&Version> {

@@ -16,6 +16,7 @@
 )]
 
 pub mod log;
+pub mod manifest;
 
 pub mod clock;
 pub mod timed;
@@ -36,6 +37,7 @@ use ifmatch::bucket::{
 use ifmatch::env::Env;
 use ifmatch::lease::Leases;
 use ifmatch::log::Logs;
+use ifmatch::manifest::Manifests;
 use ifmatch::store::Store;
 
 /// The store's clock starts here.
@@ -165,6 +167,11 @@ impl World {
     /// The logs of a fresh instance that knows nothing.
     pub fn instance(&self) -> Rc<Logs<ModelBucket, ModelEnv>> {
         Rc::new(Logs::new(self.store()))
+    }
+
+    /// The manifests of a fresh instance that knows nothing.
+    pub fn manifests(&self) -> Rc<Manifests<ModelBucket, ModelEnv>> {
+        Rc::new(Manifests::new(self.store()))
     }
 
     pub fn advance_ms(&self, ms: u64) {

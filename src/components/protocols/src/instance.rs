@@ -5,6 +5,7 @@ use std::rc::Rc;
 use ifmatch::blob::Blobs;
 use ifmatch::lease::Leases;
 use ifmatch::log::Logs;
+use ifmatch::manifest::Manifests;
 use ifmatch::store::Store;
 
 use crate::port::{Host, Port};
@@ -14,6 +15,7 @@ pub(crate) struct Instance {
     pub(crate) store: Rc<Store<Port, Host>>,
     pub(crate) logs: Logs<Port, Host>,
     pub(crate) leases: Leases<Port, Host>,
+    pub(crate) manifests: Manifests<Port, Host>,
     pub(crate) blobs: Blobs<Port, Host>,
 }
 
@@ -23,6 +25,7 @@ thread_local! {
         Instance {
             logs: Logs::new(store.clone()),
             leases: Leases::new(store.clone()),
+            manifests: Manifests::new(store.clone()),
             blobs: Blobs::new(store.clone()),
             store,
         }

@@ -13,6 +13,7 @@ mod convert;
 mod instance;
 mod lease;
 mod log;
+mod manifest;
 mod port;
 mod receipts;
 mod retention;

@@ -1,0 +1,109 @@
+//! The interface `manifest`.
+
+use ifmatch::manifest as core;
+
+use crate::Component;
+use crate::bindings::exports::ifmatch::protocols::manifest::{
+    AtOutcome, ChangeResult as Change, CommitOutcome, Conflict, DependencyResult as Dependency,
+    EditResult as Edit, Guest, ItemResult as Item, Snapshot, Summary, VersionState,
+};
+use crate::bindings::exports::ifmatch::protocols::types::Error;
+use crate::convert::{from_writer, to_error, to_token};
+use crate::instance::run;
+
+impl Guest for Component {
+    fn latest(name: String) -> Result<Option<Snapshot>, Error> {
+        run(|instance| instance.manifests.latest(&name))
+            .map(|snapshot| snapshot.map(to_snapshot))
+            .map_err(to_error)
+    }
+
+    fn at(name: String, version: u64, reader: Option<String>) -> Result<AtOutcome, Error> {
+        run(|instance| instance.manifests.at(&name, version, reader.as_deref()))
+            .map(|outcome| match outcome {
+                core::At::Snapshot(snapshot) => AtOutcome::Snapshot(to_snapshot(snapshot)),
+                core::At::Absent => AtOutcome::Absent,
+                core::At::Trimmed(first_kept) => AtOutcome::Trimmed(first_kept),
+                core::At::PinExpired => AtOutcome::PinExpired,
+            })
+            .map_err(to_error)
+    }
+
+    fn commit(name: String, change: Change) -> Result<CommitOutcome, Error> {
+        let change = from_change(change);
+        run(|instance| instance.manifests.commit(&name, &change))
+            .map(to_outcome)
+            .map_err(to_error)
+    }
+
+    fn history(name: String, before: Option<u64>, limit: u32) -> Result<Vec<Summary>, Error> {
+        run(|instance| instance.manifests.history(&name, before, limit))
+            .map(|summaries| summaries.into_iter().map(to_summary).collect())
+            .map_err(to_error)
+    }
+}
+
+fn from_change(change: Change) -> core::Change {
+    core::Change {
+        base: change.base,
+        depends_on: match change.depends_on {
+            Dependency::Nothing => core::Dependency::Nothing,
+            Dependency::Edits => core::Dependency::Edits,
+            Dependency::Keys(keys) => core::Dependency::Keys(keys),
+            Dependency::All => core::Dependency::All,
+        },
+        edits: change.edits.into_iter().map(from_edit).collect(),
+        writer: from_writer(change.writer),
+        author: change.author,
+        message: change.message,
+        id: change.id,
+    }
+}
+
+fn from_edit(edit: Edit) -> core::Edit {
+    match edit {
+        Edit::Set(Item { key, value }) => core::Edit {
+            key,
+            value: Some(value),
+        },
+        Edit::Remove(key) => core::Edit { key, value: None },
+    }
+}
+
+fn to_outcome(outcome: core::CommitOutcome) -> CommitOutcome {
+    match outcome {
+        core::CommitOutcome::Committed(version) => CommitOutcome::Committed(version),
+        core::CommitOutcome::Conflict(conflict) => CommitOutcome::Conflict(Conflict {
+            latest: conflict.latest,
+            keys: conflict.keys,
+        }),
+        core::CommitOutcome::Fenced(epoch) => CommitOutcome::Fenced(to_token(epoch)),
+        core::CommitOutcome::Indeterminate(why) => CommitOutcome::Indeterminate(why),
+    }
+}
+
+fn to_snapshot(snapshot: core::Snapshot) -> Snapshot {
+    Snapshot {
+        summary: to_summary(snapshot.summary),
+        items: snapshot
+            .items
+            .into_iter()
+            .map(|core::Item { key, value }| Item { key, value })
+            .collect(),
+    }
+}
+
+fn to_summary(summary: core::Summary) -> Summary {
+    Summary {
+        version: summary.version,
+        token: summary.epoch.map(to_token),
+        committed_at: summary.committed_at.map(|time| time.unix_ms),
+        author: summary.author,
+        message: summary.message,
+        state: match summary.state {
+            core::State::Committed => VersionState::Committed,
+            core::State::Pending => VersionState::Pending,
+            core::State::Aborted => VersionState::Aborted,
+        },
+    }
+}

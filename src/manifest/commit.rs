@@ -1,0 +1,387 @@
+//! Committing.
+
+use maybe_async::maybe_async;
+
+use super::known::{self, Draft, Known};
+use super::version::{About, Entry, Prepared, Version};
+use super::{
+    AUTHOR_BYTES_MAX, CONTENT_BYTES_MAX, Change, CommitOutcome, Conflict, Dependency, EDITS_MAX,
+    KEY_BYTES_MAX, MESSAGE_BYTES_MAX, Manifest, Manifests, Origin, version_of,
+};
+use crate::bucket::{Bucket, StoreTime};
+use crate::codec::{Header, Kind};
+use crate::env::Env;
+use crate::error::Error;
+use crate::keys::{Slot, hash128};
+use crate::slots::{Candidate, Grace, Placed, RACES_BEFORE_WAIT, RACES_MAX, wait_after_races};
+use crate::token::Epoch;
+
+/// How many versions a commit examines to find out whether it conflicts.
+const EXAMINE_MAX: u64 = 1024;
+
+/// A conflict names at most this many keys.
+const CONFLICT_KEYS_MAX: usize = 100;
+
+/// What is to be put into the next slot.
+pub(super) struct Commit<'a> {
+    pub(super) change: &'a Change,
+    /// In ascending order of key.
+    pub(super) edits: Vec<Entry>,
+    pub(super) commit_id: u128,
+    pub(super) prepared: Option<Prepared>,
+    pub(super) origin: Option<Origin>,
+    /// The grace of a manifest that does not exist yet.
+    pub(super) grace: Grace,
+}
+
+/// Where a commit stands.
+struct Place {
+    known: Option<Known>,
+    /// A time at which the next slot had not been written.
+    absent_at: Option<StoreTime>,
+    /// Versions up to this one are known not to conflict.
+    examined: u64,
+}
+
+#[maybe_async(AFIT)]
+impl<B: Bucket, E: Env> Manifests<B, E> {
+    /// Commits a change atomically.
+    ///
+    /// One request if this instance knows the latest version and nobody else
+    /// commits; two more for each race that it loses.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes; the change is then certainly not committed.
+    pub async fn commit(&self, name: &str, change: &Change) -> Result<CommitOutcome, Error> {
+        let manifest = Manifest::new(self, name)?;
+        let commit = Commit::new(change, self.store.draw_id())?;
+        manifest.commit(&commit).await
+    }
+}
+
+impl<'a> Commit<'a> {
+    pub(super) fn new(change: &'a Change, drawn: u128) -> Result<Commit<'a>, Error> {
+        Ok(Commit {
+            edits: check_change(change)?,
+            commit_id: match &change.id {
+                // Never 0, which stands for "none".
+                Some(id) => hash128(&[id.as_bytes()]).max(1),
+                None => drawn,
+            },
+            prepared: None,
+            origin: None,
+            grace: Grace::DEFAULT,
+            change,
+        })
+    }
+
+    fn own_epoch(&self) -> Epoch {
+        self.change.writer.epoch()
+    }
+}
+
+#[maybe_async(AFIT)]
+impl<B: Bucket, E: Env> Manifest<'_, B, E> {
+    pub(super) async fn commit(&self, commit: &Commit<'_>) -> Result<CommitOutcome, Error> {
+        let mut fresh = false;
+        let mut place = Place {
+            known: self.recall(),
+            absent_at: None,
+            examined: commit.change.base,
+        };
+        if place.known.is_none() {
+            fresh = true;
+            self.rediscover(&mut place).await?;
+        }
+        for race in 0..RACES_MAX {
+            let latest = place
+                .known
+                .as_ref()
+                .map_or(0, |known| version_of(known.slot));
+            if let Some(outcome) = self.judge(&mut place, commit).await? {
+                return Ok(self.end(place, outcome));
+            }
+            if commit.change.base > latest {
+                if fresh {
+                    return Err(Error::InvalidArgument(format!(
+                        "the latest version is {latest}, so base cannot be {}",
+                        commit.change.base
+                    )));
+                }
+                place.known = match place.known.take() {
+                    Some(known) => self.refresh(known).await?,
+                    None => self.discover().await?.1,
+                };
+                fresh = true;
+                continue;
+            }
+            let (placed, version) = self.place(&place, commit).await?;
+            match placed {
+                Placed::Committed { at } => {
+                    let slot = version.header.slot;
+                    place.known = match place.known.take() {
+                        // What was written is known. If it did not follow, it is
+                        // committed all the same, and the next call will say so.
+                        Some(mut known) => known.advance(version, at).is_ok().then_some(known),
+                        None => {
+                            let absent_at = place.absent_at.max(at);
+                            Known::fold(version, Vec::new(), at, absent_at).ok()
+                        }
+                    };
+                    let outcome = CommitOutcome::Committed(version_of(slot));
+                    return Ok(self.end(place, outcome));
+                }
+                Placed::Lost(link) => {
+                    let followed = match &mut place.known {
+                        Some(known) if race < RACES_BEFORE_WAIT => self.follow(known, link).await?,
+                        _ => false,
+                    };
+                    if !followed {
+                        if race >= RACES_BEFORE_WAIT {
+                            wait_after_races(self.store(), race).await;
+                        }
+                        self.rediscover(&mut place).await?;
+                    }
+                }
+                Placed::Overtaken => self.rediscover(&mut place).await?,
+                Placed::Unknown(why) => return Ok(CommitOutcome::Indeterminate(why)),
+            }
+        }
+        Err(Error::Unavailable(format!(
+            "{}: other writers won every slot that was tried",
+            self.chain.keys.slots_prefix()
+        )))
+    }
+
+    async fn rediscover(&self, place: &mut Place) -> Result<(), Error> {
+        let (newest, known) = self.discover().await?;
+        place.absent_at = newest.observed_at;
+        place.known = known;
+        Ok(())
+    }
+
+    fn end(&self, place: Place, outcome: CommitOutcome) -> CommitOutcome {
+        if let Some(known) = place.known {
+            self.remember(known);
+        }
+        outcome
+    }
+
+    /// Decides what may be decided without writing. Whatever the known version says
+    /// against a commit holds for every later one as well.
+    async fn judge(
+        &self,
+        place: &mut Place,
+        commit: &Commit<'_>,
+    ) -> Result<Option<CommitOutcome>, Error> {
+        let Some(known) = &mut place.known else {
+            return Ok(None);
+        };
+        if let Some(pending) = &known.pending {
+            return Err(Error::Unsupported(format!(
+                "{}: transaction {:x} is not decided",
+                self.chain.keys.slot(known.slot),
+                pending.prepared.transaction
+            )));
+        }
+        let epoch = known.epoch;
+        let latest = version_of(known.slot);
+        let outcome = self.examine(known, place.examined, commit).await?;
+        if outcome.is_none() {
+            place.examined = place.examined.max(latest);
+        }
+        Ok(match outcome {
+            // Committed before, whoever wrote since.
+            Some(CommitOutcome::Committed(version)) => Some(CommitOutcome::Committed(version)),
+            // Closes the race of a former leader with its successor.
+            _ if commit.own_epoch() < epoch => Some(CommitOutcome::Fenced(epoch)),
+            outcome => outcome,
+        })
+    }
+
+    /// Looks at the versions behind `examined`: is one of them this very commit, or
+    /// does one touch what it depends on?
+    async fn examine(
+        &self,
+        known: &Known,
+        examined: u64,
+        commit: &Commit<'_>,
+    ) -> Result<Option<CommitOutcome>, Error> {
+        let change = commit.change;
+        let latest = version_of(known.slot);
+        let blind = change.depends_on == Dependency::Nothing && change.id.is_none();
+        if examined >= latest || blind {
+            return Ok(None);
+        }
+        let conflict = |keys| Some(CommitOutcome::Conflict(Conflict { latest, keys }));
+        // Version n is in slot n − 1, so this is the first slot to look at.
+        let first = examined;
+        let end = version_of(known.changes_since);
+        let mut keys = Vec::new();
+        if first < end {
+            if end - first > EXAMINE_MAX {
+                return Ok(conflict(keys));
+            }
+            let slots: Vec<Slot> = (first..end).map(Slot).collect();
+            let mut fetched = self.fetch(&slots).await?;
+            if self.chain.state(self.store()).await?.first_kept() > Slot(first) {
+                return Ok(conflict(keys));
+            }
+            let mut fate = known.fate;
+            for (slot, fetched) in slots.into_iter().zip(fetched.drain(..)).rev() {
+                let Some(fetched) = fetched else {
+                    return Err(self.corrupt(slot, "the version is missing"));
+                };
+                let version = fetched.version;
+                if version.header.commit_id == commit.commit_id {
+                    return Ok(Some(CommitOutcome::Committed(version_of(slot))));
+                }
+                if version.prepared.is_none() || fate == Some(true) {
+                    keys.extend(version.edits.into_iter().map(|(key, _)| key));
+                }
+                fate = version.fate;
+            }
+        }
+        for changed in known.changes_from(Slot(first)) {
+            if changed.commit_id == commit.commit_id {
+                return Ok(Some(CommitOutcome::Committed(version_of(changed.slot))));
+            }
+            keys.extend(changed.keys.iter().cloned());
+        }
+        keys.retain(|key| commit.depends_on(key));
+        keys.sort_unstable();
+        keys.dedup();
+        keys.truncate(CONFLICT_KEYS_MAX);
+        if keys.is_empty() && change.depends_on != Dependency::All {
+            return Ok(None);
+        }
+        Ok(conflict(keys))
+    }
+
+    /// Puts a commit into the slot behind what is known.
+    async fn place(&self, place: &Place, commit: &Commit<'_>) -> Result<(Placed, Version), Error> {
+        let known = place.known.as_ref();
+        let next = known::next(
+            known,
+            &Draft {
+                edits: &commit.edits,
+                prepares: commit.prepared.is_some(),
+            },
+        );
+        if next.content_bytes > CONTENT_BYTES_MAX {
+            return Err(Error::InvalidArgument(format!(
+                "a manifest has at most {CONTENT_BYTES_MAX} bytes, not {}",
+                next.content_bytes
+            )));
+        }
+        let grace = known.map_or(commit.grace, |known| known.grace);
+        let slot = known.map_or(Slot::FIRST, Known::next_slot);
+        let mut version = Version {
+            header: Header {
+                kind: Kind::Version,
+                identity: self.chain.keys.identity(),
+                slot,
+                commit_id: commit.commit_id,
+                previous_id: known.map_or(0, |known| known.commit_id),
+                epoch: commit.own_epoch(),
+                base_offset: next.base.0,
+                record_count: 0,
+                grace_ms: grace.period_ms,
+                clock_margin_ms: grace.margin_ms,
+                payload_bytes: 0,
+                payload_crc: 0,
+                sections: Vec::new(),
+            },
+            about: About {
+                hash: next.hash,
+                author: commit.change.author.clone(),
+                message: commit.change.message.clone(),
+            },
+            prepared: commit.prepared.clone(),
+            fate: known.and_then(|known| known.fate),
+            origin: commit.origin.clone().filter(|_| slot == Slot::FIRST),
+            edits: commit.edits.clone(),
+            carried: next.carried,
+        };
+        let body = version
+            .encode()
+            .map_err(|error| Error::InvalidArgument(error.to_string()))?;
+        let candidate = Candidate {
+            slot,
+            body,
+            commit_id: commit.commit_id,
+            absent_at: known.map_or(place.absent_at, |known| known.absent_at),
+            grace,
+        };
+        let placed = self.chain.place(self.store(), candidate).await?;
+        Ok((placed, version))
+    }
+}
+
+impl Commit<'_> {
+    fn depends_on(&self, key: &str) -> bool {
+        let edits_it = || {
+            self.edits
+                .binary_search_by(|(own, _)| own.as_str().cmp(key))
+                .is_ok()
+        };
+        match &self.change.depends_on {
+            Dependency::Nothing => false,
+            Dependency::All => true,
+            Dependency::Edits => edits_it(),
+            Dependency::Keys(keys) => edits_it() || keys.iter().any(|own| own == key),
+        }
+    }
+}
+
+/// Checks a change, and sorts its edits.
+fn check_change(change: &Change) -> Result<Vec<Entry>, Error> {
+    change.writer.check()?;
+    let invalid = |what: String| Err(Error::InvalidArgument(what));
+    if change.edits.len() > EDITS_MAX {
+        return invalid(format!(
+            "a commit has at most {EDITS_MAX} edits, not {}",
+            change.edits.len()
+        ));
+    }
+    for (what, text, max) in [
+        ("an author", &change.author, AUTHOR_BYTES_MAX),
+        ("a message", &change.message, MESSAGE_BYTES_MAX),
+    ] {
+        if text.len() > max {
+            return invalid(format!(
+                "{what} has at most {max} bytes, not {}",
+                text.len()
+            ));
+        }
+    }
+    let mut entries: Vec<Entry> = Vec::with_capacity(change.edits.len());
+    for edit in &change.edits {
+        if edit.key.is_empty() || edit.key.len() > KEY_BYTES_MAX {
+            return invalid(format!(
+                "a key has 1 to {KEY_BYTES_MAX} bytes, not {}",
+                edit.key.len()
+            ));
+        }
+        entries.push((edit.key.clone(), edit.value.clone()));
+    }
+    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let twice = entries.iter().zip(entries.iter().skip(1));
+    for ((key, _), (next, _)) in twice {
+        if key == next {
+            return invalid(format!(
+                "the key {} is edited twice",
+                crate::keys::quoted(key)
+            ));
+        }
+    }
+    if change
+        .id
+        .as_ref()
+        .is_some_and(|id| id.is_empty() || id.len() > AUTHOR_BYTES_MAX)
+    {
+        return invalid(format!("an id has 1 to {AUTHOR_BYTES_MAX} bytes"));
+    }
+    Ok(entries)
+}

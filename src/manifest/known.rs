@@ -1,0 +1,408 @@
+//! What an instance knows of a manifest: the content of one version, put together
+//! from objects and followed from there.
+
+use std::collections::BTreeMap;
+
+use super::version::{Entry, Prepared, Version, entry_bytes, item_hash, must_be_full, parent};
+use super::{Item, State, Summary};
+use crate::bucket::StoreTime;
+use crate::keys::{Name, Slot};
+use crate::slots::Grace;
+use crate::token::Epoch;
+
+/// An instance remembers about this many bytes of manifests.
+const KNOWN_BYTES_MAX: usize = 24 * 1024 * 1024;
+
+/// An instance remembers this many manifests.
+const KNOWN_MAX: usize = 64;
+
+/// Of each manifest, the changed keys of this many versions are remembered.
+const RECENT_MAX: usize = 256;
+
+/// A state of at most this many bytes is written with every version.
+const SMALL_BYTES: usize = 4096;
+
+/// A value, or the trace of one that was removed.
+#[derive(Clone, Debug)]
+struct Held {
+    value: Option<Vec<u8>>,
+    /// The slot of the object that tells of it.
+    touched: Slot,
+}
+
+/// Which keys a version changed.
+#[derive(Clone, Debug)]
+pub(super) struct Changed {
+    pub(super) slot: Slot,
+    pub(super) commit_id: u128,
+    pub(super) keys: Vec<String>,
+}
+
+/// A prepared version whose fate is not known yet.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) prepared: Prepared,
+    edits: Vec<Entry>,
+}
+
+/// A manifest as of one version.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) slot: Slot,
+    pub(super) commit_id: u128,
+    pub(super) epoch: Epoch,
+    pub(super) grace: Grace,
+    pub(super) modified_at: Option<StoreTime>,
+    /// A time at which the next slot had not been written.
+    pub(super) absent_at: Option<StoreTime>,
+    /// Set while the version is prepared and nothing more is known of it.
+    pub(super) pending: Option<Pending>,
+    /// Whether the version took effect, if it was prepared and that is known.
+    pub(super) fate: Option<bool>,
+    base: Slot,
+    hash: u128,
+    author: String,
+    message: String,
+    entries: BTreeMap<String, Held>,
+    items_bytes: usize,
+    held_bytes: usize,
+    /// What versions behind `changes_since` changed, in ascending order.
+    changes: Vec<Changed>,
+    pub(super) changes_since: Slot,
+}
+
+/// What is to become the next version.
+pub(super) struct Draft<'a> {
+    pub(super) edits: &'a [Entry],
+    /// Whether it takes effect only with a transaction.
+    pub(super) prepares: bool,
+}
+
+/// What a draft comes to behind a known version.
+pub(super) struct Next {
+    pub(super) base: Slot,
+    pub(super) hash: u128,
+    pub(super) carried: Vec<Entry>,
+    /// Bytes of the content behind it, if it takes effect.
+    pub(super) content_bytes: usize,
+}
+
+pub(super) const BROKEN: &str = "its content is not what the versions before it come to";
+
+impl Known {
+    /// Puts a version together from its object and those of its ancestors, nearest
+    /// first.
+    pub(super) fn fold(
+        target: Version,
+        ancestors: Vec<Version>,
+        modified_at: Option<StoreTime>,
+        absent_at: Option<StoreTime>,
+    ) -> Result<Known, &'static str> {
+        let header = &target.header;
+        let mut known = Known {
+            slot: header.slot,
+            commit_id: header.commit_id,
+            epoch: header.epoch,
+            grace: Grace {
+                period_ms: header.grace_ms,
+                margin_ms: header.clock_margin_ms,
+            },
+            modified_at,
+            absent_at,
+            pending: None,
+            fate: None,
+            base: target.base(),
+            hash: 0,
+            author: String::new(),
+            message: String::new(),
+            entries: BTreeMap::new(),
+            items_bytes: 0,
+            held_bytes: 0,
+            changes: Vec::new(),
+            changes_since: header.slot,
+        };
+        for version in ancestors.into_iter().rev() {
+            let slot = version.header.slot;
+            known.apply_all(version.carried, slot);
+            // What a prepared version changed is part of the version behind it.
+            if version.prepared.is_none() {
+                known.apply_all(version.edits, slot);
+            }
+        }
+        let (slot, is_full) = (target.header.slot, target.is_full());
+        known.apply_all(target.carried, slot);
+        match target.prepared {
+            None => known.apply_all(target.edits, slot),
+            Some(prepared) => {
+                known.pending = Some(Pending {
+                    prepared,
+                    edits: target.edits,
+                });
+            }
+        }
+        if known.hash != target.about.hash {
+            return Err(BROKEN);
+        }
+        if is_full {
+            known.drop_traces();
+        }
+        known.author = target.about.author;
+        known.message = target.about.message;
+        Ok(known)
+    }
+
+    /// Goes on to the next version.
+    pub(super) fn advance(
+        &mut self,
+        next: Version,
+        modified_at: Option<StoreTime>,
+    ) -> Result<(), &'static str> {
+        let header = &next.header;
+        if header.previous_id != self.commit_id {
+            return Err("it does not follow on the version before it");
+        }
+        if header.epoch < self.epoch {
+            return Err("its epoch is lower than that of the version before it");
+        }
+        if (header.grace_ms, header.clock_margin_ms) != (self.grace.period_ms, self.grace.margin_ms)
+        {
+            return Err("its grace differs from that of the version before it");
+        }
+        if !next.is_full() && next.base() != self.base {
+            return Err("it leads to another full version than the one before it");
+        }
+        match (next.fate, self.pending.is_some(), self.fate) {
+            (None, false, None) => {}
+            (Some(fate), true, None) => self.decide(fate),
+            (Some(fate), false, Some(known)) if fate == known => {}
+            _ => return Err("it contradicts what became of the version before it"),
+        }
+        self.slot = header.slot;
+        self.commit_id = header.commit_id;
+        self.epoch = header.epoch;
+        self.modified_at = modified_at;
+        self.absent_at = self.absent_at.max(modified_at);
+        self.base = next.base();
+        self.fate = None;
+        let mut keys = Vec::new();
+        if next.prepared.is_none() {
+            keys.extend(next.edits.iter().map(|(key, _)| key.clone()));
+        }
+        let (is_full, slot) = (next.is_full(), self.slot);
+        match next.prepared {
+            None => self.apply_all(next.edits, slot),
+            Some(prepared) => {
+                self.pending = Some(Pending {
+                    prepared,
+                    edits: next.edits,
+                });
+            }
+        }
+        if self.hash != next.about.hash {
+            return Err(BROKEN);
+        }
+        if is_full {
+            self.drop_traces();
+        }
+        self.changes.push(Changed {
+            slot,
+            commit_id: self.commit_id,
+            keys,
+        });
+        if self.changes.len() > RECENT_MAX {
+            self.changes_since = self.changes.remove(0).slot;
+        }
+        self.author = next.about.author;
+        self.message = next.about.message;
+        Ok(())
+    }
+
+    /// Takes note of whether the pending version takes effect.
+    ///
+    /// Its edits count as those of the next slot: that is where they are told for
+    /// certain.
+    pub(super) fn decide(&mut self, commits: bool) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        self.fate = Some(commits);
+        if !commits {
+            return;
+        }
+        if let Some(changed) = self.changes.last_mut() {
+            changed.keys = pending.edits.iter().map(|(key, _)| key.clone()).collect();
+        }
+        let next = Slot(self.slot.0.saturating_add(1));
+        self.apply_all(pending.edits, next);
+    }
+
+    fn apply_all(&mut self, entries: Vec<Entry>, touched: Slot) {
+        for (key, value) in entries {
+            self.apply(key, value, touched);
+        }
+    }
+
+    fn apply(&mut self, key: String, value: Option<Vec<u8>>, touched: Slot) {
+        if let Some(value) = &value {
+            self.hash = self.hash.wrapping_add(item_hash(&key, value));
+            self.items_bytes += entry_bytes((&key, Some(value)));
+        }
+        self.held_bytes += entry_bytes((&key, value.as_deref()));
+        let key_bytes = key.len();
+        let Some(old) = self.entries.get_mut(&key) else {
+            self.entries.insert(key, Held { value, touched });
+            return;
+        };
+        if let Some(old) = &old.value {
+            self.hash = self.hash.wrapping_sub(item_hash(&key, old));
+            self.items_bytes -= entry_bytes((&key, Some(old)));
+        }
+        self.held_bytes -= entry_bytes(("", old.value.as_deref())) + key_bytes;
+        *old = Held { value, touched };
+    }
+
+    /// Forgets what was removed: no later version carries what came before a full
+    /// one.
+    fn drop_traces(&mut self) {
+        self.entries.retain(|_, held| held.value.is_some());
+        self.held_bytes = self.items_bytes;
+    }
+
+    /// The slot for the next version.
+    pub(super) fn next_slot(&self) -> Slot {
+        Slot(self.slot.0.saturating_add(1))
+    }
+
+    /// What versions from `slot` on changed, as far as that is remembered.
+    pub(super) fn changes_from(&self, slot: Slot) -> impl Iterator<Item = &Changed> {
+        self.changes
+            .iter()
+            .filter(move |changed| changed.slot >= slot)
+    }
+
+    /// The number of the version, and what is known of it.
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            version: self.next_slot().0,
+            epoch: (self.epoch != Epoch::SHARED).then_some(self.epoch),
+            committed_at: self.modified_at,
+            author: self.author.clone(),
+            message: self.message.clone(),
+            state: match (&self.pending, self.fate) {
+                (Some(_), _) => State::Pending,
+                (None, Some(false)) => State::Aborted,
+                (None, _) => State::Committed,
+            },
+        }
+    }
+
+    /// The items, in ascending order of key.
+    pub(super) fn items(&self) -> Vec<Item> {
+        let item = |(key, held): (&String, &Held)| {
+            Some(Item {
+                key: key.clone(),
+                value: held.value.clone()?,
+            })
+        };
+        self.entries.iter().filter_map(item).collect()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let keys: usize = self.changes.iter().map(|changed| changed.keys.len()).sum();
+        self.held_bytes + (self.entries.len() + keys) * 64
+    }
+}
+
+/// The version behind `known`, or the first one.
+pub(super) fn next(known: Option<&Known>, draft: &Draft<'_>) -> Next {
+    const NONE: &BTreeMap<String, Held> = &BTreeMap::new();
+    let entries = known.map_or(NONE, |known| &known.entries);
+    let slot = known.map_or(Slot::FIRST, Known::next_slot);
+    let mut hash = known.map_or(0, |known| known.hash);
+    let mut items_bytes = known.map_or(0, |known| known.items_bytes);
+    let before = (hash, items_bytes);
+    for (key, value) in draft.edits {
+        if let Some(value) = value {
+            hash = hash.wrapping_add(item_hash(key, value));
+            items_bytes += entry_bytes((key, Some(value)));
+        }
+        if let Some(old) = entries.get(key).and_then(|held| held.value.as_ref()) {
+            hash = hash.wrapping_sub(item_hash(key, old));
+            items_bytes -= entry_bytes((key, Some(old)));
+        }
+    }
+    let content_bytes = items_bytes;
+    let prepares = draft.prepares;
+    if prepares {
+        (hash, items_bytes) = before;
+    }
+    let is_own = |key: &String| {
+        !prepares
+            && draft
+                .edits
+                .binary_search_by(|(own, _)| own.cmp(key))
+                .is_ok()
+    };
+    let since = parent(slot);
+    let mut changes = Vec::new();
+    let mut changes_bytes = 0;
+    for (key, held) in entries {
+        if held.touched > since && !is_own(key) {
+            changes_bytes += entry_bytes((key, held.value.as_deref()));
+            changes.push((key.clone(), held.value.clone()));
+        }
+    }
+    if !prepares {
+        let own = draft.edits.iter();
+        changes_bytes += own
+            .map(|(key, value)| entry_bytes((key, value.as_deref())))
+            .sum::<usize>();
+    }
+    let base = known.map_or(Slot::FIRST, |known| known.base);
+    // A commit without edits is how somebody asks for a full version.
+    let is_full = must_be_full(slot, base)
+        || draft.edits.is_empty()
+        || items_bytes <= SMALL_BYTES.max(2 * changes_bytes);
+    if is_full {
+        changes = entries
+            .iter()
+            .filter(|(key, held)| held.value.is_some() && !is_own(key))
+            .map(|(key, held)| (key.clone(), held.value.clone()))
+            .collect();
+    }
+    Next {
+        base: if is_full { slot } else { base },
+        hash,
+        carried: changes,
+        content_bytes,
+    }
+}
+
+/// The manifests that were used last, the latest last.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    known: Vec<(Name, Known)>,
+}
+
+impl Memory {
+    /// Takes what is known of a manifest, if anything is.
+    pub(super) fn take(&mut self, name: &Name) -> Option<Known> {
+        let at = self.known.iter().position(|(known, _)| known == name)?;
+        Some(self.known.remove(at).1)
+    }
+
+    /// Keeps what is known, within bounds.
+    pub(super) fn keep(&mut self, name: &Name, known: Known) {
+        self.take(name);
+        self.known.push((name.clone(), known));
+        let mut bytes: usize = self
+            .known
+            .iter()
+            .map(|(_, known)| known.memory_bytes())
+            .sum();
+        while bytes > KNOWN_BYTES_MAX || self.known.len() > KNOWN_MAX {
+            let (_, forgotten) = self.known.remove(0);
+            bytes -= forgotten.memory_bytes();
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Reading the latest version, an earlier one, and the history.
+
+use maybe_async::maybe_async;
+
+use super::known::{BROKEN, Known};
+use super::version::{self, Version};
+use super::{At, HISTORY_MAX, Manifest, Manifests, Snapshot, Summary, version_of};
+use crate::bucket::{BATCH_OBJECTS_MAX, Bucket, Found, Read, Span, StoreTime};
+use crate::env::Env;
+use crate::error::Error;
+use crate::keys::Slot;
+use crate::slots::{Chain, HEADER_READ, Link, Newest, at_key, refused};
+
+/// How many versions that others committed are followed one by one before a
+/// listing is cheaper.
+const FOLLOW_MAX: u32 = 2;
+
+/// How often a read starts over because the manifest changed under it.
+const RESTARTS_MAX: u32 = 3;
+
+/// A version as it was read.
+pub(super) struct Fetched {
+    pub(super) version: Version,
+    /// The opaque version of the object.
+    tag: crate::bucket::Version,
+    modified_at: Option<StoreTime>,
+}
+
+#[maybe_async(AFIT)]
+impl<B: Bucket, E: Env> Manifests<B, E> {
+    /// Reads the latest version, or `None` if there is none. Linearizable.
+    ///
+    /// One request if this instance knew it, else a listing and a round of
+    /// overlapped reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes.
+    pub async fn latest(&self, name: &str) -> Result<Option<Snapshot>, Error> {
+        let manifest = Manifest::new(self, name)?;
+        let Some(known) = manifest.fresh().await? else {
+            return Ok(None);
+        };
+        let snapshot = Snapshot {
+            summary: known.summary(),
+            items: known.items(),
+        };
+        manifest.remember(known);
+        Ok(Some(snapshot))
+    }
+
+    /// Reads one version, for a reader only if its pin keeps the version.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes.
+    pub async fn at(&self, name: &str, version: u64, reader: Option<&str>) -> Result<At, Error> {
+        let manifest = Manifest::new(self, name)?;
+        let slot = version.checked_sub(1).map(Slot).ok_or_else(no_version)?;
+        manifest.at(slot, reader).await
+    }
+
+    /// Versions below `before`, the newest first, at most `limit` and
+    /// [`HISTORY_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes.
+    pub async fn history(
+        &self,
+        name: &str,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Summary>, Error> {
+        let manifest = Manifest::new(self, name)?;
+        manifest.history(before, limit.min(HISTORY_MAX)).await
+    }
+}
+
+pub(super) fn no_version() -> Error {
+    Error::InvalidArgument("versions start at 1".to_owned())
+}
+
+#[maybe_async(AFIT)]
+impl<B: Bucket, E: Env> Manifest<'_, B, E> {
+    /// The manifest as it is at some moment during this call.
+    pub(super) async fn fresh(&self) -> Result<Option<Known>, Error> {
+        match self.recall() {
+            Some(known) => self.refresh(known).await,
+            None => Ok(self.discover().await?.1),
+        }
+    }
+
+    /// Goes on from a known version to the latest.
+    pub(super) async fn refresh(&self, mut known: Known) -> Result<Option<Known>, Error> {
+        for _ in 0..=FOLLOW_MAX {
+            let seen = self.chain.link(self.store(), known.next_slot()).await?;
+            match seen.object {
+                None if Chain::is_unwritten(known.grace, known.absent_at, seen.observed_at) => {
+                    known.absent_at = seen.observed_at;
+                    return Ok(Some(known));
+                }
+                None => break,
+                Some(link) => {
+                    if !self.follow(&mut known, link).await? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(self.discover().await?.1)
+    }
+
+    /// Goes on to the version in `link`, which was found in the next slot, unless
+    /// the manifest has been trimmed past it.
+    ///
+    /// A trimmed slot can be filled again by a writer that was asleep. What stands
+    /// there then never counts.
+    pub(super) async fn follow(&self, known: &mut Known, link: Link) -> Result<bool, Error> {
+        let slot = link.header.slot;
+        if !Chain::is_unwritten(known.grace, known.absent_at, link.modified_at) {
+            let state = self.chain.state(self.store()).await?;
+            if state.first_kept() > slot {
+                return Ok(false);
+            }
+        }
+        let next = Version::decode(&link.body)
+            .map_err(|error| refused(&self.chain.keys.slot(slot), error))?;
+        known
+            .advance(next, link.modified_at)
+            .map_err(|what| self.corrupt(slot, what))?;
+        Ok(true)
+    }
+
+    /// Finds the latest version from nothing: a listing, whose lengths tell which
+    /// objects to read, and one round of overlapped reads.
+    pub(super) async fn discover(&self) -> Result<(Newest, Option<Known>), Error> {
+        let mut restarts = 0;
+        loop {
+            let newest = self.chain.newest(self.store()).await?;
+            let (Some(slot), Some(listed)) = (newest.slot, &newest.object) else {
+                return Ok((newest, None));
+            };
+            let guess = version::hinted_ancestors(slot, listed.size_bytes);
+            let broken = match self.load(slot, guess).await? {
+                Some((target, ancestors)) => {
+                    // What was listed was the latest version then. Another object in
+                    // its slot could be that of a writer that slept through a trim.
+                    let same = target.tag == listed.version || !self.is_trimmed(slot).await?;
+                    let absent_at = newest.observed_at.max(target.modified_at);
+                    let folded =
+                        Known::fold(target.version, ancestors, target.modified_at, absent_at);
+                    match folded {
+                        Ok(known) if same => return Ok((newest, Some(known))),
+                        Ok(_) => None,
+                        Err(what) => Some(what),
+                    }
+                }
+                None => None,
+            };
+            restarts += 1;
+            if restarts == RESTARTS_MAX {
+                return Err(match broken {
+                    Some(what) => self.corrupt(slot, what),
+                    None => Error::Unavailable(format!(
+                        "{}: the version was listed but cannot be read",
+                        self.chain.keys.slot(slot)
+                    )),
+                });
+            }
+        }
+    }
+
+    async fn is_trimmed(&self, slot: Slot) -> Result<bool, Error> {
+        Ok(self.chain.state(self.store()).await?.first_kept() > slot)
+    }
+
+    /// Reads a version and its ancestors, overlapped as far as `guess` says which
+    /// they are. `None` if one of them is not there.
+    async fn load(
+        &self,
+        slot: Slot,
+        guess: Vec<Slot>,
+    ) -> Result<Option<(Fetched, Vec<Version>)>, Error> {
+        let mut slots = Vec::from([slot]);
+        slots.extend(guess);
+        let mut fetched = self.fetch(&slots).await?.into_iter();
+        let Some(Some(target)) = fetched.next() else {
+            return Ok(None);
+        };
+        let mut known: Vec<Fetched> = fetched.flatten().collect();
+        let needed = version::ancestors(slot, target.version.base()).unwrap_or_default();
+        let missing: Vec<Slot> = needed
+            .iter()
+            .filter(|slot| {
+                !known
+                    .iter()
+                    .any(|known| known.version.header.slot == **slot)
+            })
+            .copied()
+            .collect();
+        known.extend(self.fetch(&missing).await?.into_iter().flatten());
+        let mut ancestors = Vec::new();
+        for slot in needed {
+            let at = known
+                .iter()
+                .position(|known| known.version.header.slot == slot);
+            match at {
+                Some(at) => ancestors.push(known.swap_remove(at).version),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some((target, ancestors)))
+    }
+
+    /// Reads whole versions, overlapped.
+    pub(super) async fn fetch(&self, slots: &[Slot]) -> Result<Vec<Option<Fetched>>, Error> {
+        self.fetch_as(slots, Span::All).await
+    }
+
+    /// Reads versions, or only what their headers tell of them.
+    async fn fetch_as(&self, slots: &[Slot], span: Span) -> Result<Vec<Option<Fetched>>, Error> {
+        let mut all = Vec::with_capacity(slots.len());
+        for slots in slots.chunks(BATCH_OBJECTS_MAX) {
+            let reads = slots.iter().map(|slot| Read {
+                span,
+                ..Read::all(self.chain.keys.slot(*slot))
+            });
+            let replies = self.store().get_many(reads.collect()).await;
+            for (slot, reply) in slots.iter().zip(replies) {
+                let key = self.chain.keys.slot(*slot);
+                let reply = reply.map_err(|error| at_key(&key, error))?;
+                let Found::Object(object) = reply.found else {
+                    all.push(None);
+                    continue;
+                };
+                let decoded = match span {
+                    Span::All => Version::decode(&object.body),
+                    Span::First(_) => {
+                        Version::decode_head(&object.body, object.metadata.size_bytes)
+                    }
+                };
+                let version = decoded.map_err(|error| refused(&key, error))?;
+                self.chain.check(&key, *slot, &version.header)?;
+                all.push(Some(Fetched {
+                    version,
+                    tag: object.metadata.version,
+                    modified_at: object.metadata.modified_at,
+                }));
+            }
+        }
+        Ok(all)
+    }
+
+    async fn at(&self, slot: Slot, reader: Option<&str>) -> Result<At, Error> {
+        let loaded = self.load(slot, Vec::new()).await?;
+        // Read last: what was in a slot that is kept now was there to stay.
+        let state = self.chain.state(self.store()).await?;
+        if reader.is_some_and(|reader| !state.keeps(reader, slot)) {
+            return Ok(At::PinExpired);
+        }
+        if state.first_kept() > slot {
+            return Ok(At::Trimmed(version_of(state.first_kept())));
+        }
+        let Some((target, ancestors)) = loaded else {
+            let newest = self.chain.newest(self.store()).await?;
+            return match newest.slot {
+                Some(newest) if newest >= slot => Err(self.corrupt(slot, "the version is missing")),
+                _ => Ok(At::Absent),
+            };
+        };
+        let known = Known::fold(target.version, ancestors, target.modified_at, None)
+            .map_err(|what| self.corrupt(slot, what))?;
+        Ok(At::Snapshot(Snapshot {
+            summary: known.summary(),
+            items: known.items(),
+        }))
+    }
+
+    async fn history(&self, before: Option<u64>, limit: u32) -> Result<Vec<Summary>, Error> {
+        let newest = self.chain.newest(self.store()).await?;
+        let count = newest.slot.map_or(0, version_of);
+        let end = before.map_or(count, |before| before.saturating_sub(1).min(count));
+        let first = end.saturating_sub(limit.into());
+        // One more, which tells what became of the one before it.
+        let slots: Vec<Slot> = (first..count.min(end.saturating_add(1)))
+            .map(Slot)
+            .collect();
+        let fetched = self.fetch_as(&slots, HEADER_READ).await?;
+        let kept = self.chain.state(self.store()).await?.first_kept();
+        let mut summaries = Vec::new();
+        let mut above: Option<Version> = None;
+        for (slot, fetched) in slots.into_iter().zip(fetched).rev() {
+            if slot < kept {
+                break;
+            }
+            let Some(Fetched {
+                version,
+                modified_at,
+                ..
+            }) = fetched
+            else {
+                return Err(self.corrupt(slot, "the version is missing"));
+            };
+            if let Some(above) = &above
+                && above.header.previous_id != version.header.commit_id
+            {
+                return Err(self.corrupt(above.header.slot, BROKEN));
+            }
+            if slot.0 < end {
+                let fate = match (&version.prepared, &above) {
+                    (None, _) => Some(true),
+                    (Some(_), Some(above)) => above.fate,
+                    (Some(_), None) => None,
+                };
+                summaries.push(version.summary(modified_at, fate));
+            }
+            above = Some(version);
+        }
+        Ok(summaries)
+    }
+}
