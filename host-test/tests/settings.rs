@@ -70,6 +70,15 @@ async fn errors(mut instance: Instance) -> Result<Vec<Error>> {
     Ok(errors)
 }
 
+/// The component cannot tell on which host it runs, so it says for each of them where
+/// to look.
+fn names_every_host(error: &Error, words: &[&str]) {
+    let text = format!("{error:?}");
+    for word in words {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
 #[test]
 fn a_missing_setting_is_named() -> Result<()> {
     simulate(1, async |world| {
@@ -87,6 +96,7 @@ fn a_missing_setting_is_named() -> Result<()> {
                         matches!(&error, Error::Misconfigured(text) if text.contains(name)),
                         "{name}: {error:?}"
                     );
+                    names_every_host(&error, &["--env", "Spin", "wasmCloud", "Workers"]);
                 }
             }
         }

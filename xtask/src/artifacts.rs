@@ -181,6 +181,31 @@ pub const ARTIFACTS: &[Artifact] = &[
         bytes_max: (100_000, 50_000),
     },
     Artifact {
+        name: "front-linked",
+        description: "Test: the script over HTTP, for a host that links components",
+        source: Source::Composition {
+            socket: "front",
+            plugs: &["acceptance"],
+        },
+        imports: &[
+            "ifmatch:acceptance/rival",
+            "ifmatch:bucket/bucket",
+            "ifmatch:bucket/types",
+            "ifmatch:protocols/lease",
+            "ifmatch:protocols/log",
+            "ifmatch:protocols/receipts",
+            "ifmatch:protocols/retention",
+            "ifmatch:protocols/types",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+        ],
+        exports: &["wasi:http/incoming-handler"],
+        bytes_max: (250_000, 110_000),
+    },
+    Artifact {
         name: "rival-s3",
         description: "Test: the rival on any S3-compatible store",
         source: Source::Composition {

@@ -11,6 +11,7 @@ mod componentize;
 mod compose;
 mod documents;
 mod harness;
+mod hosts;
 mod interface;
 mod optimize;
 mod process;
@@ -30,6 +31,7 @@ use cli::Command;
 const COMMANDS: &[Command] = &[
     build::COMMAND,
     test::COMMAND,
+    hosts::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
     Command::harness("budget", "Print the requests that each operation costs"),
 ];

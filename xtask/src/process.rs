@@ -1,7 +1,8 @@
 //! Running other programs.
 
 use std::ffi::OsStr;
-use std::process::{Command, ExitStatus, Stdio};
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,16 +35,48 @@ pub fn output(command: &mut Command) -> Option<String> {
 
 /// Runs a program that must succeed within `limit`, and kills it otherwise.
 pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let status = wait_within(&mut spawn(command)?, command, limit)?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", line(command));
+    }
+    Ok(())
+}
+
+/// What a program prints within `limit`, whether it succeeds or not.
+pub fn output_within(command: &mut Command, limit: Duration) -> Result<Output> {
+    let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    // Read while it runs: it would wait once a pipe is full.
+    let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
+    let status = wait_within(&mut child, command, limit)?;
+    let joined = |thread: thread::JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
+    Ok(Output {
+        status,
+        stdout: joined(stdout),
+        stderr: joined(stderr),
+    })
+}
+
+fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What was read before an error is all that there is to show.
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+fn spawn(command: &mut Command) -> Result<Child> {
+    let child = command.spawn();
+    child.with_context(|| format!("cannot run `{}`", line(command)))
+}
+
+fn wait_within(child: &mut Child, command: &Command, limit: Duration) -> Result<ExitStatus> {
     let deadline = Instant::now() + limit;
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot run `{}`", line(command)))?;
     loop {
         if let Some(status) = child.try_wait()? {
-            if !status.success() {
-                bail!("`{}` failed: {status}", line(command));
-            }
-            return Ok(());
+            return Ok(status);
         }
         if Instant::now() >= deadline {
             // Either can fail only if the child has just ended by itself.
@@ -51,7 +84,7 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
             let _ = child.wait();
             bail!("`{}` took longer than {} s", line(command), limit.as_secs());
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -76,6 +109,18 @@ mod tests {
         let error = run_within(Command::new("sleep").arg("60"), Duration::from_millis(100));
         assert!(error.is_err());
         assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn output_is_kept_of_a_program_that_fails() {
+        let mut program = Command::new("sh");
+        program.args(["-c", "seq 100000; echo no >&2; exit 3"]);
+        let output = output_within(&mut program, Duration::from_secs(30)).unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(output.stderr, b"no\n");
+        assert!(output.stdout.ends_with(b"\n100000\n"));
+        let limit = Duration::from_millis(100);
+        assert!(output_within(Command::new("sleep").arg("60"), limit).is_err());
     }
 
     #[test]

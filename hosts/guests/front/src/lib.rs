@@ -1,7 +1,7 @@
 //! `front.wasm`: the acceptance script over HTTP, for hosts that serve requests.
 //!
 //! `GET /FUNCTION/ARGUMENT/...` calls a function of the script; slashes inside an
-//! argument are written `:`. 200 with what it gives, or 500 with its error.
+//! argument are written `:`. 200 with what it gives, or 422 with its error.
 
 #![cfg(target_family = "wasm")]
 
@@ -39,7 +39,7 @@ impl Guest for Front {
         let path = request.path_with_query().unwrap_or_default();
         let (status, text) = match call(&path) {
             Ok(text) => (200, text),
-            Err(text) => (500, text),
+            Err(text) => (422, text),
         };
         respond(outparam, status, text.as_bytes());
     }

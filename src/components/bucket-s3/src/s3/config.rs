@@ -148,6 +148,16 @@ fn wrong(name: &str, why: &str) -> Error {
     Error::Misconfigured([name, " ", why].concat())
 }
 
+/// Where a setting belongs differs from host to host, and which host this is cannot be
+/// told from inside.
+fn missing(name: &str) -> Error {
+    wrong(
+        name,
+        "is not set in the environment of this component (wasmtime: --env; Spin and wasmCloud: \
+         environment; Workers: vars or secrets)",
+    )
+}
+
 struct Source<'a>(&'a [(String, String)]);
 
 impl<'a> Source<'a> {
@@ -164,7 +174,7 @@ impl<'a> Source<'a> {
     }
 
     fn require(&self, name: &str) -> Result<&'a str, Error> {
-        self.get(name).ok_or_else(|| wrong(name, "is not set"))
+        self.get(name).ok_or_else(|| missing(name))
     }
 
     fn credentials(&self) -> Result<Credentials, Error> {
@@ -213,10 +223,7 @@ impl<'a> Source<'a> {
             return if has_endpoint {
                 Ok("us-east-1".to_owned())
             } else {
-                Err(wrong(
-                    "AWS_REGION",
-                    "is not set, and neither is AWS_ENDPOINT_URL_S3",
-                ))
+                Err(missing("AWS_REGION (or AWS_ENDPOINT_URL_S3)"))
             };
         };
         let plain = region
