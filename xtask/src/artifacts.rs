@@ -186,6 +186,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Composition {
             socket: "front",
             plugs: &["acceptance"],
+            besides: &[],
         },
         imports: &[
             "ifmatch:acceptance/rival",
