@@ -31,6 +31,13 @@ pub struct Artifact {
 pub enum Source {
     /// The crate of the same name.
     Crate,
+    /// A crate of another name, with features that change what it is.
+    Variant {
+        /// The name of its package.
+        package: &'static str,
+        /// What is switched on.
+        features: &'static [&'static str],
+    },
     /// Other artifacts. Exports of the plugs satisfy imports of the socket.
     Composition {
         /// The artifact whose exports are kept.
@@ -79,6 +86,31 @@ pub const ARTIFACTS: &[Artifact] = &[
     Artifact {
         name: "ifmatch",
         description: "ifmatch:protocols on any S3-compatible store",
+        source: Source::Variant {
+            package: "protocols",
+            features: &["s3"],
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &[
+            "ifmatch:bucket/presign",
+            "ifmatch:bucket/types",
+            "ifmatch:protocols/*",
+        ],
+        bytes_max: (450_000, 190_000),
+    },
+    Artifact {
+        name: "ifmatch-composed",
+        description: "The same, of two components: credentials in a memory of their own",
         source: Source::Composition {
             socket: "protocols",
             plugs: &["bucket-s3"],
@@ -368,9 +400,12 @@ mod tests {
 
     #[test]
     fn a_composition_brings_its_parts_first() {
-        assert_eq!(names(&["ifmatch"]), ["bucket-s3", "protocols", "ifmatch"]);
+        assert_eq!(
+            names(&["ifmatch-composed"]),
+            ["bucket-s3", "protocols", "ifmatch-composed"]
+        );
         assert_eq!(names(&["bucket-s3"]), ["bucket-s3"]);
-        assert!(names(&["front-app"]).starts_with(&["bucket-s3", "protocols", "ifmatch"]));
+        assert!(names(&["orders-app"]).starts_with(&["ifmatch"]));
         assert!(select(&["bucket".into()]).is_err());
     }
 

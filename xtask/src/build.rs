@@ -1,7 +1,7 @@
 //! `build`: the component crates, as components, and what is composed of them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -31,8 +31,8 @@ pub const COMMAND: Command = Command {
 const HELP: &str = "\
 usage: cargo xtask build [ARTIFACT...] [--json] [--toolchain any|active|debian]
 
-  ARTIFACT     bucket-s3, protocols or ifmatch (the two composed); all if none
-               is named
+  ARTIFACT     such as protocols, bucket-s3 or ifmatch (the two linked into one);
+               all if none is named
   --json       print the report as JSON
   --toolchain  active: the Rust toolchain in use, with the WebAssembly target,
                which rustup adds if it is missing; debian: the packages of
@@ -93,12 +93,11 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
         let component = match artifact.source {
             Source::Crate => {
                 let path = toolchain.output(PROFILE, artifact.name);
-                let module = match &optimizer {
-                    Some(optimizer) => optimizer.optimize(&path)?,
-                    None => fs::read(&path)
-                        .with_context(|| format!("cannot read {}", path.display()))?,
-                };
-                componentize(&module)
+                componentize(&module(&optimizer, &path)?)
+            }
+            Source::Variant { package, features } => {
+                let path = variant(&toolchain, artifact.name, package, features)?;
+                componentize(&module(&optimizer, &path)?)
             }
             Source::Composition {
                 socket,
@@ -136,6 +135,28 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
         finished.push((artifact.name, component));
     }
     Ok(reports)
+}
+
+/// The finished core module that the compiler left at `path`.
+fn module(optimizer: &Option<Optimizer>, path: &Path) -> Result<Vec<u8>> {
+    match optimizer {
+        Some(optimizer) => optimizer.optimize(path),
+        None => fs::read(path).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Compiles a crate with other features. What the compiler leaves has the name of
+/// the package, and is put where the crate of this name would be.
+fn variant(toolchain: &Toolchain, name: &str, package: &str, features: &[&str]) -> Result<PathBuf> {
+    let mut cargo = toolchain.cargo("build");
+    cargo.args(["--profile", PROFILE, "--lib", "--package", package]);
+    cargo.args(["--features", &features.join(",")]);
+    process::run(&mut cargo).with_context(|| format!("cannot compile with {toolchain}"))?;
+    let path = toolchain.output(PROFILE, package);
+    let module = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let path = toolchain.output(PROFILE, name);
+    replace(&path, &module)?;
+    Ok(path)
 }
 
 /// Everybody who uses a component pays for its size at each start.

@@ -248,6 +248,15 @@ fn lint() -> Result<Tally> {
     );
     wasm.args(["--profile", build::PROFILE, "--lib"]);
     tally.add(process::run(wasm.args(DENY)));
+    for artifact in ARTIFACTS {
+        if let Source::Variant { package, features } = artifact.source {
+            let mut variant = toolchain.cargo("clippy");
+            select(&mut variant, &[package]);
+            variant.args(["--features", &features.join(",")]);
+            variant.args(["--profile", build::PROFILE, "--lib"]);
+            tally.add(process::run(variant.args(DENY)));
+        }
+    }
     Ok(tally)
 }
 

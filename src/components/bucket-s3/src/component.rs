@@ -1,88 +1,43 @@
 //! The exported functions: values of the WIT to values of [`crate::s3::port`]
 //! and back. No rule of S3 is here.
 
-use std::rc::Rc;
-
 use crate::bindings::exports::ifmatch::bucket::types;
 use crate::bindings::exports::ifmatch::bucket::{bucket as wit, deletion, presign};
-use crate::bindings::wasi::cli::environment;
-use crate::overlap::{run, run_all};
-use crate::s3::bucket::Bucket;
-use crate::s3::config::Config;
+use crate::provider;
 use crate::s3::port::{
-    Error, Found, MAX_BATCH, Metadata, Page, Precondition, Presigned, PutOutcome, Read, Reply,
-    Span, Version, Write,
+    Error, Found, Metadata, Page, Precondition, Presigned, PutOutcome, Read, Reply, Span, Version,
+    Write,
 };
-use crate::wasi_http::WasiHttp;
 
 /// Implements the exports.
 pub struct Component;
 
-type Instance = Result<Rc<Bucket<WasiHttp>>, Error>;
-
-thread_local! {
-    /// The settings are read once: what an instance does never changes.
-    static INSTANCE: Instance = Config::from_variables(&environment::get_environment())
-        .map(|config| {
-            let http = WasiHttp::new(&config);
-            Rc::new(Bucket::new(config, http))
-        });
-}
-
-fn bucket() -> Instance {
-    INSTANCE.with(Clone::clone)
-}
-
-/// The bucket, for a batch of so many reads or writes.
-fn batch(size: usize) -> Instance {
-    if size > MAX_BATCH {
-        let text = "at most 64 reads or writes can be sent at once";
-        return Err(Error::InvalidArgument(text.to_owned()));
-    }
-    bucket()
-}
-
-/// The result of a batch of one.
-fn only<T>(mut results: Vec<Result<T, types::Error>>) -> Result<T, types::Error> {
+fn all<T, U: From<T>>(results: Vec<Result<T, Error>>) -> Vec<Result<U, types::Error>> {
     results
-        .pop()
-        .unwrap_or_else(|| Err(types::Error::Other("the batch has no result".to_owned())))
+        .into_iter()
+        .map(|result| result.map(Into::into).map_err(Into::into))
+        .collect()
 }
 
 impl wit::Guest for Component {
     fn get(read: wit::Read) -> Result<wit::Reply, types::Error> {
-        only(Self::get_many(vec![read]))
+        Ok(provider::only(provider::get_many(vec![read.into()]))?.into())
     }
 
     fn get_many(reads: Vec<wit::Read>) -> Vec<Result<wit::Reply, types::Error>> {
-        let bucket = match batch(reads.len()) {
-            Ok(bucket) => bucket,
-            Err(error) => return reads.iter().map(|_| Err(error.clone().into())).collect(),
-        };
-        let budget = bucket.budget();
-        let (bucket, budget) = (&bucket, &budget);
-        let tasks = reads.into_iter().map(|read| async move {
-            let reply = bucket.get(&read.into(), budget).await;
-            reply.map(Into::into).map_err(Into::into)
-        });
-        run_all(tasks, bucket.config().limits.in_flight)
+        all(provider::get_many(
+            reads.into_iter().map(Into::into).collect(),
+        ))
     }
 
     fn put(write: wit::Write) -> Result<wit::PutOutcome, types::Error> {
-        only(Self::put_many(vec![write]))
+        Ok(provider::only(provider::put_many(vec![write.into()]))?.into())
     }
 
     fn put_many(writes: Vec<wit::Write>) -> Vec<Result<wit::PutOutcome, types::Error>> {
-        let bucket = match batch(writes.len()) {
-            Ok(bucket) => bucket,
-            Err(error) => return writes.iter().map(|_| Err(error.clone().into())).collect(),
-        };
-        let bucket = &bucket;
-        let tasks = writes.into_iter().map(|write| async move {
-            let outcome = bucket.put(write.into()).await;
-            outcome.map(Into::into).map_err(Into::into)
-        });
-        run_all(tasks, bucket.config().limits.in_flight)
+        all(provider::put_many(
+            writes.into_iter().map(Into::into).collect(),
+        ))
     }
 
     fn list_objects(
@@ -90,25 +45,23 @@ impl wit::Guest for Component {
         start_after: Option<String>,
         limit: u32,
     ) -> Result<wit::Page, types::Error> {
-        Ok(run(bucket()?.list(&prefix, start_after.as_deref(), limit))?.into())
+        Ok(provider::list(&prefix, start_after.as_deref(), limit)?.into())
     }
 }
 
 impl deletion::Guest for Component {
     fn delete_many(keys: Vec<String>) -> Result<(), types::Error> {
-        Ok(run(bucket()?.delete_many(&keys))?)
+        Ok(provider::delete_many(&keys)?)
     }
 }
 
 impl presign::Guest for Component {
     fn presign_put(upload: presign::Upload) -> Result<presign::Request, types::Error> {
-        Ok(bucket()?
-            .presign_put(&upload.key, &upload.sha256, upload.expires_in_s)?
-            .into())
+        Ok(provider::presign_put(&upload.key, &upload.sha256, upload.expires_in_s)?.into())
     }
 
     fn presign_get(key: String, expires_in_s: u32) -> Result<presign::Request, types::Error> {
-        Ok(bucket()?.presign_get(&key, expires_in_s)?.into())
+        Ok(provider::presign_get(&key, expires_in_s)?.into())
     }
 }
 

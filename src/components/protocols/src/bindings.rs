@@ -7,6 +7,7 @@
     clippy::restriction
 )]
 
+#[cfg(not(feature = "s3"))]
 wit_bindgen::generate!({
     path: [
         "../../../wit/deps/io",
@@ -17,6 +18,22 @@ wit_bindgen::generate!({
         "../../../wit/worlds/protocols.wit",
     ],
     world: "ifmatch:worlds/protocols",
+    generate_all,
+    ownership: Borrowing { duplicate_if_necessary: true },
+    pub_export_macro: true,
+});
+
+#[cfg(feature = "s3")]
+wit_bindgen::generate!({
+    path: [
+        "../../../wit/deps/io",
+        "../../../wit/deps/clocks",
+        "../../../wit/deps/random",
+        "../../../wit/bucket",
+        "../../../wit/protocols",
+        "../../../wit/worlds/protocols.wit",
+    ],
+    world: "ifmatch:worlds/ifmatch",
     generate_all,
     ownership: Borrowing { duplicate_if_necessary: true },
     pub_export_macro: true,

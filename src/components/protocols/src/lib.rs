@@ -1,4 +1,5 @@
-//! `protocols.wasm`: the core behind the interfaces of `ifmatch:protocols`.
+//! The core behind the interfaces of `ifmatch:protocols`: `protocols.wasm` on any
+//! provider of the port, `ifmatch.wasm` with `bucket-s3` linked in.
 //!
 //! A thin shell. `bindings` is generated from the WIT, `port` gives the core its
 //! bucket, clock and randomness, and one module for each interface translates
@@ -15,6 +16,8 @@ mod lease;
 mod log;
 mod manifest;
 mod port;
+#[cfg(feature = "s3")]
+mod presign;
 mod receipts;
 mod retention;
 

@@ -1,16 +1,11 @@
-//! The bucket, the clock and the randomness of the host.
+//! The imported bucket.
 
 use ifmatch::bucket::{
     Bucket, BucketError, Deletion, Found, Metadata, Object, Page, Precondition, PutOutcome, Read,
     Reply, Span, StoreTime, Version, Write,
 };
-use ifmatch::env::Env;
 
 use crate::bindings::ifmatch::bucket::{bucket, deletion, types};
-use crate::bindings::wasi::clocks::monotonic_clock;
-use crate::bindings::wasi::random::random;
-
-const NS_PER_MS: u64 = 1_000_000;
 
 /// The imported bucket.
 #[derive(Debug)]
@@ -145,24 +140,5 @@ fn from_error(error: types::Error) -> BucketError {
         types::Error::Unavailable(text) => BucketError::Unavailable(text),
         types::Error::Unsupported(text) => BucketError::Unsupported(text),
         types::Error::Other(text) => BucketError::Other(text),
-    }
-}
-
-/// The host's clock and randomness.
-#[derive(Debug)]
-pub(crate) struct Host;
-
-impl Env for Host {
-    fn monotonic_ms(&self) -> u64 {
-        monotonic_clock::now() / NS_PER_MS
-    }
-
-    fn sleep_ms(&self, ms: u64) {
-        monotonic_clock::subscribe_duration(ms.saturating_mul(NS_PER_MS)).block();
-    }
-
-    fn random_u128(&self) -> u128 {
-        let high = u128::from(random::get_random_u64());
-        high << 64 | u128::from(random::get_random_u64())
     }
 }
