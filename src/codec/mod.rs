@@ -73,7 +73,12 @@ impl<'a> Decoder<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    /// Takes so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// If fewer are left.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)

@@ -1,13 +1,17 @@
 //! Committing.
 
+use std::collections::BTreeSet;
+
 use maybe_async::maybe_async;
 
 use super::known::{self, Draft, Known};
-use super::version::{About, Entry, Prepared, Version};
+use super::value::{self, ITEM_BLOBS_MAX};
+use super::version::{About, Entry, Prepared, Sweep, Version};
 use super::{
     AUTHOR_BYTES_MAX, CONTENT_BYTES_MAX, Change, CommitOutcome, Conflict, Dependency, EDITS_MAX,
     KEY_BYTES_MAX, MESSAGE_BYTES_MAX, Manifest, Manifests, Origin, version_of,
 };
+use crate::blob::{Generation, Reference};
 use crate::bucket::{Bucket, StoreTime};
 use crate::codec::{Header, Kind};
 use crate::env::Env;
@@ -32,6 +36,8 @@ pub(super) struct Commit<'a> {
     pub(super) origin: Option<Origin>,
     /// The grace of a manifest that does not exist yet.
     pub(super) grace: Grace,
+    /// Raises the generation to this, whoever may write.
+    pub(super) raise: Option<Sweep>,
 }
 
 /// Where a commit stands.
@@ -72,6 +78,7 @@ impl<'a> Commit<'a> {
             prepared: None,
             origin: None,
             grace: Grace::DEFAULT,
+            raise: None,
             change,
         })
     }
@@ -102,11 +109,14 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             if let Some(outcome) = self.judge(&mut place, commit).await? {
                 return Ok(self.end(place, outcome));
             }
-            if commit.change.base > latest {
+            let sweep = place.known.as_ref().map(|known| known.sweep);
+            let in_force = sweep.unwrap_or_default().generation;
+            if commit.change.base > latest || commit.newest_blob() > Some(in_force) {
                 if fresh {
                     return Err(Error::InvalidArgument(format!(
-                        "the latest version is {latest}, so base cannot be {}",
-                        commit.change.base
+                        "the latest version is {latest} and its generation {}, so base \
+                         cannot be {}, nor a blob of a later generation",
+                        in_force.0, commit.change.base
                     )));
                 }
                 place.known = match place.known.take() {
@@ -178,6 +188,12 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some(known) = &mut place.known else {
             return Ok(None);
         };
+        if let Some(raise) = commit.raise {
+            // Raised by another collector, or by an earlier attempt.
+            let done = known.sweep.generation >= raise.generation;
+            let version = version_of(known.slot);
+            return Ok(done.then_some(CommitOutcome::Committed(version)));
+        }
         if let Some(pending) = &known.pending {
             return Err(Error::Unsupported(format!(
                 "{}: transaction {:x} is not decided",
@@ -196,6 +212,11 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             Some(CommitOutcome::Committed(version)) => Some(CommitOutcome::Committed(version)),
             // Closes the race of a former leader with its successor.
             _ if commit.own_epoch() < epoch => Some(CommitOutcome::Fenced(epoch)),
+            // Closes the race with a collector that has read this version and does
+            // not expect the blob to be named any more.
+            None if !commit.names_only_kept(known) => {
+                Some(CommitOutcome::Expired(known.sweep.generation))
+            }
             outcome => outcome,
         })
     }
@@ -284,7 +305,10 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 slot,
                 commit_id: commit.commit_id,
                 previous_id: known.map_or(0, |known| known.commit_id),
-                epoch: commit.own_epoch(),
+                epoch: match (commit.raise, known) {
+                    (Some(_), Some(known)) => known.epoch,
+                    _ => commit.own_epoch(),
+                },
                 base_offset: next.base.0,
                 record_count: 0,
                 grace_ms: grace.period_ms,
@@ -301,6 +325,10 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             prepared: commit.prepared.clone(),
             fate: known.and_then(|known| known.fate),
             origin: commit.origin.clone().filter(|_| slot == Slot::FIRST),
+            sweep: commit
+                .raise
+                .or(known.map(|known| known.sweep))
+                .unwrap_or_default(),
             edits: commit.edits.clone(),
             carried: next.carried,
         };
@@ -320,6 +348,28 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 }
 
 impl Commit<'_> {
+    /// The blobs that its edits name.
+    fn blobs(&self) -> impl Iterator<Item = &Reference> {
+        self.change.edits.iter().flat_map(|edit| &edit.blobs)
+    }
+
+    fn newest_blob(&self) -> Option<Generation> {
+        self.blobs().map(|blob| blob.generation).max()
+    }
+
+    /// Whether no collector can have taken a blob that it names for unnamed:
+    /// `docs/COLLECTION.md`, rule 1.
+    fn names_only_kept(&self, known: &Known) -> bool {
+        let first_kept = known.sweep.generation.0.saturating_sub(1);
+        let old = self.blobs().filter(|blob| blob.generation.0 < first_kept);
+        let mut old: Vec<&Reference> = old.collect();
+        if !old.is_empty() {
+            let named: BTreeSet<Reference> = known.named().collect();
+            old.retain(|blob| !named.contains(*blob));
+        }
+        old.is_empty()
+    }
+
     fn depends_on(&self, key: &str) -> bool {
         let edits_it = || {
             self.edits
@@ -364,7 +414,15 @@ fn check_change(change: &Change) -> Result<Vec<Entry>, Error> {
                 edit.key.len()
             ));
         }
-        entries.push((edit.key.clone(), edit.value.clone()));
+        let blobs = edit.blobs.len();
+        if blobs > ITEM_BLOBS_MAX || (edit.value.is_none() && blobs > 0) {
+            return invalid(format!(
+                "an item names at most {ITEM_BLOBS_MAX} blobs and no item none, not {blobs}"
+            ));
+        }
+        let value = edit.value.as_ref();
+        let stored = value.map(|value| value::encode(value, &edit.blobs));
+        entries.push((edit.key.clone(), stored));
     }
     entries.sort_by(|(one, _), (other, _)| one.cmp(other));
     let twice = entries.iter().zip(entries.iter().skip(1));

@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::version::{Entry, Prepared, Version, entry_bytes, item_hash, must_be_full, parent};
+use super::value;
+use super::version::{
+    Entry, Prepared, Sweep, Version, entry_bytes, item_hash, must_be_full, parent,
+};
 use super::{Item, State, Summary};
+use crate::blob::Reference;
 use crate::bucket::StoreTime;
 use crate::keys::{Name, Slot};
 use crate::slots::Grace;
@@ -59,6 +63,7 @@ pub(super) struct Known {
     pub(super) pending: Option<Pending>,
     /// Whether the version took effect, if it was prepared and that is known.
     pub(super) fate: Option<bool>,
+    pub(super) sweep: Sweep,
     base: Slot,
     hash: u128,
     author: String,
@@ -111,6 +116,7 @@ impl Known {
             absent_at,
             pending: None,
             fate: None,
+            sweep: target.sweep,
             base: target.base(),
             hash: 0,
             author: String::new(),
@@ -164,6 +170,9 @@ impl Known {
         if header.epoch < self.epoch {
             return Err("its epoch is lower than that of the version before it");
         }
+        if next.sweep.generation < self.sweep.generation {
+            return Err("its generation is lower than that of the version before it");
+        }
         if (header.grace_ms, header.clock_margin_ms) != (self.grace.period_ms, self.grace.margin_ms)
         {
             return Err("its grace differs from that of the version before it");
@@ -183,6 +192,7 @@ impl Known {
         self.modified_at = modified_at;
         self.absent_at = self.absent_at.max(modified_at);
         self.base = next.base();
+        self.sweep = next.sweep;
         self.fate = None;
         let mut keys = Vec::new();
         if next.prepared.is_none() {
@@ -293,18 +303,31 @@ impl Known {
                 (None, Some(false)) => State::Aborted,
                 (None, _) => State::Committed,
             },
+            generation: self.sweep.generation,
         }
     }
 
     /// The items, in ascending order of key.
     pub(super) fn items(&self) -> Vec<Item> {
         let item = |(key, held): (&String, &Held)| {
+            let (blobs, value) = value::decode(held.value.as_deref()?).ok()?;
             Some(Item {
                 key: key.clone(),
-                value: held.value.clone()?,
+                value: value.to_vec(),
+                blobs,
             })
         };
         self.entries.iter().filter_map(item).collect()
+    }
+
+    /// The blobs that the version names, those of a pending transaction included.
+    pub(super) fn named(&self) -> impl Iterator<Item = Reference> {
+        let pending = self.pending.iter().flat_map(|pending| &pending.edits);
+        let own = self.entries.values().map(|held| &held.value);
+        own.chain(pending.map(|(_, value)| value))
+            .flatten()
+            .filter_map(|stored| value::decode(stored).ok())
+            .flat_map(|(blobs, _)| blobs)
     }
 
     fn memory_bytes(&self) -> usize {

@@ -8,12 +8,14 @@
 mod commit;
 mod known;
 mod read;
+mod value;
 mod version;
 
 use core::cell::RefCell;
 use maybe_async::maybe_async;
 use std::rc::Rc;
 
+use crate::blob::{Generation, Reference};
 use crate::bucket::{Bucket, Span, StoreTime};
 use crate::codec::Kind;
 use crate::env::Env;
@@ -23,6 +25,7 @@ use crate::slots::Chain;
 use crate::store::Store;
 use crate::token::{Epoch, Writer};
 
+pub use value::ITEM_BLOBS_MAX;
 pub use version::{CONTENT_BYTES_MAX, EDITS_MAX, KEY_BYTES_MAX, Origin, Prepared, Version};
 
 use known::{Known, Memory};
@@ -43,6 +46,8 @@ pub struct Item {
     pub key: String,
     /// Its bytes.
     pub value: Vec<u8>,
+    /// The blobs that it names, at most [`ITEM_BLOBS_MAX`].
+    pub blobs: Vec<Reference>,
 }
 
 /// A change of one key.
@@ -52,6 +57,8 @@ pub struct Edit {
     pub key: String,
     /// The new value, or `None` to remove the key.
     pub value: Option<Vec<u8>>,
+    /// The blobs that a new value names, at most [`ITEM_BLOBS_MAX`].
+    pub blobs: Vec<Reference>,
 }
 
 /// What a commit depends on.
@@ -105,6 +112,8 @@ pub enum CommitOutcome {
     Conflict(Conflict),
     /// This epoch has written.
     Fenced(Epoch),
+    /// It names blobs that may have been collected. The generation in force.
+    Expired(Generation),
     /// Nobody can tell yet.
     Indeterminate(String),
 }
@@ -135,6 +144,8 @@ pub struct Summary {
     pub message: String,
     /// Whether it took effect.
     pub state: State,
+    /// Under which generation blobs for the next version are stored.
+    pub generation: Generation,
 }
 
 /// A manifest at one version.

@@ -5,7 +5,8 @@
 //! n with its lowest set bit cleared, so a state is put together from few objects,
 //! and each edit is written a logarithmic number of times.
 
-use super::{State, Summary};
+use super::{State, Summary, value};
+use crate::blob::Generation;
 use crate::bucket::StoreTime;
 use crate::codec::{DecodeError, Decoder, Header, Kind, Section, Tag, crc32c};
 use crate::keys::{Slot, hash128};
@@ -32,8 +33,11 @@ const FATE: Tag = Tag(5);
 /// The section with the parent of a fork.
 const ORIGIN: Tag = Tag(6);
 
+/// The section with the [`Sweep`]. Absent before the first.
+const SWEEP: Tag = Tag(7);
+
 /// The sections that a reader of versions understands.
-pub(super) const SECTIONS: &[Tag] = &[ABOUT, TRANSACTION, FATE, ORIGIN];
+pub(super) const SECTIONS: &[Tag] = &[ABOUT, TRANSACTION, FATE, ORIGIN, SWEEP];
 
 /// A version whose slot is a multiple of this is full, so no more than ten other
 /// objects are needed to read any version.
@@ -49,7 +53,7 @@ const REMOVED: u32 = u32::MAX;
 /// Bytes of an entry besides its key and value.
 const ENTRY_HEAD_BYTES: usize = 6;
 
-/// A key, and its value or `None` if it was removed.
+/// A key, and its value as it is stored, or `None` if it was removed.
 pub(super) type Entry = (String, Option<Vec<u8>>);
 
 /// An [`Entry`] of somebody else's.
@@ -129,6 +133,29 @@ pub struct Origin {
     pub version: u64,
 }
 
+/// How far collection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// The generation in force.
+    pub generation: Generation,
+    /// A time shortly before it was raised, in milliseconds by the store's clock; 0
+    /// if the store tells none. No safety rests on it.
+    pub raised_at_ms: u64,
+}
+
+impl Sweep {
+    fn decode(section: &[u8]) -> Result<Sweep, DecodeError> {
+        let mut decoder = Decoder::new(section);
+        let generation = Generation(decoder.u32()?);
+        let raised_at_ms = decoder.u64()?;
+        decoder.finish()?;
+        Ok(Sweep {
+            generation,
+            raised_at_ms,
+        })
+    }
+}
+
 /// A decoded version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
@@ -141,6 +168,8 @@ pub struct Version {
     pub fate: Option<bool>,
     /// Where the manifest came from. Only in the first version.
     pub origin: Option<Origin>,
+    /// How far collection has come.
+    pub sweep: Sweep,
     /// What it changed, in ascending order of key.
     pub(super) edits: Vec<Entry>,
     /// The other items, or other changes since its parent.
@@ -224,6 +253,11 @@ impl Version {
             put_text(&mut data, &origin.name)?;
             add(ORIGIN, data);
         }
+        if self.sweep.generation > Generation(0) {
+            let mut data = self.sweep.generation.0.to_le_bytes().to_vec();
+            data.extend_from_slice(&self.sweep.raised_at_ms.to_le_bytes());
+            add(SWEEP, data);
+        }
         Ok(sections)
     }
 
@@ -277,6 +311,7 @@ impl Version {
                 Some(false) => State::Aborted,
                 None => State::Pending,
             },
+            generation: self.sweep.generation,
         }
     }
 
@@ -325,6 +360,10 @@ impl Version {
             prepared,
             fate,
             origin,
+            sweep: match header.section(SWEEP) {
+                None => Sweep::default(),
+                Some(section) => Sweep::decode(section)?,
+            },
             edits: Vec::new(),
             carried: Vec::new(),
             header,
@@ -388,7 +427,9 @@ fn decode_entries(decoder: &mut Decoder<'_>, count: u32) -> Result<Vec<Entry>, D
             REMOVED => None,
             bytes => {
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                Some(decoder.take(bytes)?.to_vec())
+                let stored = decoder.take(bytes)?;
+                value::decode(stored)?;
+                Some(stored.to_vec())
             }
         };
         entries.push((key, value));

@@ -16,10 +16,12 @@ pub fn edits(text: &str) -> Vec<Edit> {
             Some((key, value)) => Edit {
                 key: key.to_owned(),
                 value: Some(value.as_bytes().to_vec()),
+                blobs: Vec::new(),
             },
             None => Edit {
                 key: word.trim_end_matches('-').to_owned(),
                 value: None,
+                blobs: Vec::new(),
             },
         })
         .collect()

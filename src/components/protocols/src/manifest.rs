@@ -1,5 +1,6 @@
 //! The interface `manifest`.
 
+use ifmatch::error;
 use ifmatch::manifest as core;
 
 use crate::Component;
@@ -8,6 +9,7 @@ use crate::bindings::exports::ifmatch::protocols::manifest::{
     EditResult as Edit, Guest, ItemResult as Item, Snapshot, Summary, VersionState,
 };
 use crate::bindings::exports::ifmatch::protocols::types::Error;
+use crate::blob::{from_references, to_reference};
 use crate::convert::{from_writer, to_error, to_token};
 use crate::instance::run;
 
@@ -30,8 +32,8 @@ impl Guest for Component {
     }
 
     fn commit(name: String, change: Change) -> Result<CommitOutcome, Error> {
-        let change = from_change(change);
-        run(|instance| instance.manifests.commit(&name, &change))
+        from_change(change)
+            .and_then(|change| run(|instance| instance.manifests.commit(&name, &change)))
             .map(to_outcome)
             .map_err(to_error)
     }
@@ -43,8 +45,8 @@ impl Guest for Component {
     }
 }
 
-fn from_change(change: Change) -> core::Change {
-    core::Change {
+fn from_change(change: Change) -> Result<core::Change, error::Error> {
+    Ok(core::Change {
         base: change.base,
         depends_on: match change.depends_on {
             Dependency::Nothing => core::Dependency::Nothing,
@@ -52,22 +54,31 @@ fn from_change(change: Change) -> core::Change {
             Dependency::Keys(keys) => core::Dependency::Keys(keys),
             Dependency::All => core::Dependency::All,
         },
-        edits: change.edits.into_iter().map(from_edit).collect(),
+        edits: change
+            .edits
+            .into_iter()
+            .map(from_edit)
+            .collect::<Result<_, _>>()?,
         writer: from_writer(change.writer),
         author: change.author,
         message: change.message,
         id: change.id,
-    }
+    })
 }
 
-fn from_edit(edit: Edit) -> core::Edit {
-    match edit {
-        Edit::Set(Item { key, value }) => core::Edit {
-            key,
-            value: Some(value),
+fn from_edit(edit: Edit) -> Result<core::Edit, error::Error> {
+    Ok(match edit {
+        Edit::Set(item) => core::Edit {
+            key: item.key,
+            value: Some(item.value),
+            blobs: from_references(&item.blobs)?,
         },
-        Edit::Remove(key) => core::Edit { key, value: None },
-    }
+        Edit::Remove(key) => core::Edit {
+            key,
+            value: None,
+            blobs: Vec::new(),
+        },
+    })
 }
 
 fn to_outcome(outcome: core::CommitOutcome) -> CommitOutcome {
@@ -77,6 +88,7 @@ fn to_outcome(outcome: core::CommitOutcome) -> CommitOutcome {
             latest: conflict.latest,
             keys: conflict.keys,
         }),
+        core::CommitOutcome::Expired(generation) => CommitOutcome::Expired(generation.0),
         core::CommitOutcome::Fenced(epoch) => CommitOutcome::Fenced(to_token(epoch)),
         core::CommitOutcome::Indeterminate(why) => CommitOutcome::Indeterminate(why),
     }
@@ -88,7 +100,11 @@ fn to_snapshot(snapshot: core::Snapshot) -> Snapshot {
         items: snapshot
             .items
             .into_iter()
-            .map(|core::Item { key, value }| Item { key, value })
+            .map(|item| Item {
+                key: item.key,
+                value: item.value,
+                blobs: item.blobs.into_iter().map(to_reference).collect(),
+            })
             .collect(),
     }
 }
@@ -105,5 +121,6 @@ fn to_summary(summary: core::Summary) -> Summary {
             core::State::Pending => VersionState::Pending,
             core::State::Aborted => VersionState::Aborted,
         },
+        generation: summary.generation.0,
     }
 }
