@@ -413,7 +413,7 @@ impl Manifest<'_> {
         let reader = reader.map(str::to_owned);
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
         let result = gate
-            .behind(guest.call_at(store, &name, version, reader.as_ref()))
+            .behind(guest.call_at(store, &name, version, reader.as_deref()))
             .await;
         self.0.leave(result)
     }
