@@ -219,6 +219,13 @@ pub fn blobs_prefix(space: &Name) -> String {
     format!("blob/{space}/_")
 }
 
+/// The key of what decides a transaction: `_transaction/<id>`. No name starts with
+/// `_`, so no other key does.
+#[must_use]
+pub fn decision_key(transaction: u128) -> String {
+    format!("_transaction/{transaction:032x}")
+}
+
 /// The key of the lease called `name`: `lease/<name>/_lease`.
 #[must_use]
 pub fn lease_key(name: &Name) -> String {

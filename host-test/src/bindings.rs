@@ -15,6 +15,7 @@ mod generated {
                 export ifmatch:protocols/lease@0.1.0;
                 export ifmatch:protocols/blob@0.1.0;
                 export ifmatch:protocols/manifest@0.1.0;
+                export ifmatch:protocols/transaction@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
                 export example:orders/orders@0.1.0;
             }
@@ -79,6 +80,11 @@ pub mod blob {
 pub mod manifest {
     pub use super::generated::exports::ifmatch::protocols::manifest::*;
     pub use super::generated::ifmatch::protocols::types::{Error, Token, Writer};
+}
+
+/// `ifmatch:protocols/transaction`.
+pub mod transaction {
+    pub use super::generated::exports::ifmatch::protocols::transaction::*;
 }
 
 /// `ifmatch:protocols/receipts`.

@@ -3,7 +3,9 @@
 //! The outer error of a call is a trap, or an interface that the component does
 //! not export; the inner one is the component's own.
 
-use crate::bindings::{blob, bucket, lease, log, manifest, orders, receipts, retention};
+use crate::bindings::{
+    blob, bucket, lease, log, manifest, orders, receipts, retention, transaction,
+};
 use crate::host::{Entered, Instance};
 use anyhow::Result as Call;
 
@@ -442,6 +444,21 @@ impl Manifest<'_> {
         let result = gate
             .behind(guest.call_history(store, &name, before, limit))
             .await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `ifmatch:protocols/transaction` in one instance.
+pub struct Transaction<'a>(pub(crate) &'a mut Instance);
+
+impl Transaction<'_> {
+    /// Commits changes of several manifests together.
+    pub async fn commit(
+        &mut self,
+        parts: &[transaction::Part],
+    ) -> Call<Result<transaction::Outcome, manifest::Error>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.transaction)?;
+        let result = gate.behind(guest.call_commit(store, parts)).await;
         self.0.leave(result)
     }
 }

@@ -1,9 +1,11 @@
 //! Instances of the components.
 
 use crate::artifact::{Artifact, engine};
-use crate::bindings::{blob, bucket, lease, log, manifest, orders, receipts, retention};
+use crate::bindings::{
+    blob, bucket, lease, log, manifest, orders, receipts, retention, transaction,
+};
 use crate::calls::{
-    Blob, Bucket, Deletion, Lease, Log, Manifest, Orders, Presign, Receipts, Retention,
+    Blob, Bucket, Deletion, Lease, Log, Manifest, Orders, Presign, Receipts, Retention, Transaction,
 };
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
@@ -80,6 +82,7 @@ struct Prepared {
     retention: Option<retention::GuestIndices>,
     lease: Option<lease::GuestIndices>,
     manifest: Option<manifest::GuestIndices>,
+    transaction: Option<transaction::GuestIndices>,
     blob: Option<blob::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
     orders: Option<orders::GuestIndices>,
@@ -114,6 +117,11 @@ impl Prepared {
                 .transpose()?,
             retention: self
                 .retention
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            transaction: self
+                .transaction
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
@@ -167,6 +175,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         retention: retention::GuestIndices::new(&pre).ok(),
         lease: lease::GuestIndices::new(&pre).ok(),
         manifest: manifest::GuestIndices::new(&pre).ok(),
+        transaction: transaction::GuestIndices::new(&pre).ok(),
         blob: blob::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
         orders: orders::GuestIndices::new(&pre).ok(),
@@ -336,6 +345,7 @@ pub(crate) struct Exports {
     pub retention: Option<retention::Guest>,
     pub lease: Option<lease::Guest>,
     pub manifest: Option<manifest::Guest>,
+    pub transaction: Option<transaction::Guest>,
     pub blob: Option<blob::Guest>,
     pub receipts: Option<receipts::Guest>,
     pub orders: Option<orders::Guest>,
@@ -401,6 +411,11 @@ impl Instance {
     /// Calls of `ifmatch:protocols/manifest`.
     pub fn manifest(&mut self) -> Manifest<'_> {
         Manifest(self)
+    }
+
+    /// Calls of `ifmatch:protocols/transaction`.
+    pub fn transaction(&mut self) -> Transaction<'_> {
+        Transaction(self)
     }
 
     /// Calls of `ifmatch:protocols/lease`.

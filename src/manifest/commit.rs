@@ -62,7 +62,7 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
     pub async fn commit(&self, name: &str, change: &Change) -> Result<CommitOutcome, Error> {
         let manifest = Manifest::new(self, name)?;
         let commit = Commit::new(change, self.store.draw_id())?;
-        manifest.commit(&commit).await
+        Ok(manifest.commit(&commit).await?.0)
     }
 }
 
@@ -90,7 +90,11 @@ impl<'a> Commit<'a> {
 
 #[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Manifest<'_, B, E> {
-    pub(super) async fn commit(&self, commit: &Commit<'_>) -> Result<CommitOutcome, Error> {
+    /// Commits, and tells when the store accepted it, if this call made it do so.
+    pub(super) async fn commit(
+        &self,
+        commit: &Commit<'_>,
+    ) -> Result<(CommitOutcome, Option<StoreTime>), Error> {
         let mut fresh = false;
         let mut place = Place {
             known: self.recall(),
@@ -107,7 +111,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 .as_ref()
                 .map_or(0, |known| version_of(known.slot));
             if let Some(outcome) = self.judge(&mut place, commit).await? {
-                return Ok(self.end(place, outcome));
+                return Ok((self.end(place, outcome), None));
             }
             let sweep = place.known.as_ref().map(|known| known.sweep);
             let in_force = sweep.unwrap_or_default().generation;
@@ -140,7 +144,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                         }
                     };
                     let outcome = CommitOutcome::Committed(version_of(slot));
-                    return Ok(self.end(place, outcome));
+                    return Ok((self.end(place, outcome), at));
                 }
                 Placed::Lost(link) => {
                     let followed = match &mut place.known {
@@ -155,7 +159,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                     }
                 }
                 Placed::Overtaken => self.rediscover(&mut place).await?,
-                Placed::Unknown(why) => return Ok(CommitOutcome::Indeterminate(why)),
+                Placed::Unknown(why) => return Ok((CommitOutcome::Indeterminate(why), None)),
             }
         }
         Err(Error::Unavailable(format!(
@@ -188,18 +192,12 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some(known) = &mut place.known else {
             return Ok(None);
         };
+        self.settle(known).await?;
         if let Some(raise) = commit.raise {
             // Raised by another collector, or by an earlier attempt.
             let done = known.sweep.generation >= raise.generation;
             let version = version_of(known.slot);
             return Ok(done.then_some(CommitOutcome::Committed(version)));
-        }
-        if let Some(pending) = &known.pending {
-            return Err(Error::Unsupported(format!(
-                "{}: transaction {:x} is not decided",
-                self.chain.keys.slot(known.slot),
-                pending.prepared.transaction
-            )));
         }
         let epoch = known.epoch;
         let latest = version_of(known.slot);
@@ -249,7 +247,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             if self.chain.state(self.store()).await?.first_kept() > Slot(first) {
                 return Ok(conflict(keys));
             }
-            let mut fate = known.fate;
+            let mut fate = known.fate_since();
             for (slot, fetched) in slots.into_iter().zip(fetched.drain(..)).rev() {
                 let Some(fetched) = fetched else {
                     return Err(self.corrupt(slot, "the version is missing"));

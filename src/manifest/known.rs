@@ -40,12 +40,14 @@ pub(super) struct Changed {
     pub(super) slot: Slot,
     pub(super) commit_id: u128,
     pub(super) keys: Vec<String>,
+    /// Whether the version before took effect, if that was prepared.
+    fate_before: Option<bool>,
 }
 
 /// A prepared version whose fate is not known yet.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
-    pub(super) prepared: Prepared,
+struct Pending {
+    prepared: Prepared,
     edits: Vec<Entry>,
 }
 
@@ -60,10 +62,12 @@ pub(super) struct Known {
     /// A time at which the next slot had not been written.
     pub(super) absent_at: Option<StoreTime>,
     /// Set while the version is prepared and nothing more is known of it.
-    pub(super) pending: Option<Pending>,
+    pending: Option<Pending>,
     /// Whether the version took effect, if it was prepared and that is known.
     pub(super) fate: Option<bool>,
     pub(super) sweep: Sweep,
+    /// The same of the version before.
+    pub(super) fate_before: Option<bool>,
     base: Slot,
     hash: u128,
     author: String,
@@ -117,6 +121,7 @@ impl Known {
             pending: None,
             fate: None,
             sweep: target.sweep,
+            fate_before: target.fate,
             base: target.base(),
             hash: 0,
             author: String::new(),
@@ -180,10 +185,10 @@ impl Known {
         if !next.is_full() && next.base() != self.base {
             return Err("it leads to another full version than the one before it");
         }
-        match (next.fate, self.pending.is_some(), self.fate) {
-            (None, false, None) => {}
-            (Some(fate), true, None) => self.decide(fate),
-            (Some(fate), false, Some(known)) if fate == known => {}
+        match (next.fate, self.fate) {
+            (None, None) if self.pending.is_none() => {}
+            (Some(fate), None) if self.pending.is_some() => self.decide(fate),
+            (Some(fate), Some(known)) if fate == known => {}
             _ => return Err("it contradicts what became of the version before it"),
         }
         self.slot = header.slot;
@@ -193,7 +198,7 @@ impl Known {
         self.absent_at = self.absent_at.max(modified_at);
         self.base = next.base();
         self.sweep = next.sweep;
-        self.fate = None;
+        (self.fate_before, self.fate) = (next.fate, None);
         let mut keys = Vec::new();
         if next.prepared.is_none() {
             keys.extend(next.edits.iter().map(|(key, _)| key.clone()));
@@ -218,6 +223,7 @@ impl Known {
             slot,
             commit_id: self.commit_id,
             keys,
+            fate_before: self.fate_before,
         });
         if self.changes.len() > RECENT_MAX {
             self.changes_since = self.changes.remove(0).slot;
@@ -278,6 +284,11 @@ impl Known {
         self.held_bytes = self.items_bytes;
     }
 
+    /// The transaction that decides over the version, while nothing is known of it.
+    pub(super) fn prepared(&self) -> Option<&Prepared> {
+        self.pending.as_ref().map(|pending| &pending.prepared)
+    }
+
     /// The slot for the next version.
     pub(super) fn next_slot(&self) -> Slot {
         Slot(self.slot.0.saturating_add(1))
@@ -288,6 +299,13 @@ impl Known {
         self.changes
             .iter()
             .filter(move |changed| changed.slot >= slot)
+    }
+
+    /// Whether the version in `changes_since` took effect, if that was prepared.
+    pub(super) fn fate_since(&self) -> Option<bool> {
+        self.changes
+            .first()
+            .map_or(self.fate, |changed| changed.fate_before)
     }
 
     /// The number of the version, and what is known of it.
@@ -332,7 +350,11 @@ impl Known {
 
     fn memory_bytes(&self) -> usize {
         let keys: usize = self.changes.iter().map(|changed| changed.keys.len()).sum();
-        self.held_bytes + (self.entries.len() + keys) * 64
+        let pending = self.pending.iter().flat_map(|pending| &pending.edits);
+        let pending_bytes: usize = pending
+            .map(|(key, value)| entry_bytes((key, value.as_deref())))
+            .sum();
+        self.held_bytes + pending_bytes + (self.entries.len() + keys) * 64
     }
 }
 

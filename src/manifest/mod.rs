@@ -6,8 +6,10 @@
 //! it is safe.
 
 mod commit;
+mod decision;
 mod known;
 mod read;
+mod transaction;
 mod value;
 mod version;
 
@@ -25,6 +27,8 @@ use crate::slots::Chain;
 use crate::store::Store;
 use crate::token::{Epoch, Writer};
 
+pub use decision::Decision;
+pub use transaction::{PARTS_MAX, Part, TransactionOutcome};
 pub use value::ITEM_BLOBS_MAX;
 pub use version::{CONTENT_BYTES_MAX, EDITS_MAX, KEY_BYTES_MAX, Origin, Prepared, Version};
 

@@ -4,7 +4,7 @@ use maybe_async::maybe_async;
 
 use super::known::{BROKEN, Known};
 use super::version::{self, Version};
-use super::{At, HISTORY_MAX, Manifest, Manifests, Snapshot, Summary, version_of};
+use super::{At, HISTORY_MAX, Manifest, Manifests, Snapshot, Summary, decision, version_of};
 use crate::bucket::{BATCH_OBJECTS_MAX, Bucket, Found, Read, Span, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
@@ -38,15 +38,12 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
     /// As [`Error`] describes.
     pub async fn latest(&self, name: &str) -> Result<Option<Snapshot>, Error> {
         let manifest = Manifest::new(self, name)?;
-        let Some(known) = manifest.fresh().await? else {
+        let Some((known, summary)) = manifest.decided().await? else {
             return Ok(None);
         };
-        let snapshot = Snapshot {
-            summary: known.summary(),
-            items: known.items(),
-        };
+        let items = known.items();
         manifest.remember(known);
-        Ok(Some(snapshot))
+        Ok(summary.map(|summary| Snapshot { summary, items }))
     }
 
     /// Reads one version, for a reader only if its pin keeps the version.
@@ -91,6 +88,80 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         }
     }
 
+    /// The latest version that took effect or was aborted, as it is at some moment
+    /// during this call. A pending one has not happened yet: what is known then are
+    /// the items before it, and the summary is that of the version before, if there
+    /// is one.
+    async fn decided(&self) -> Result<Option<(Known, Option<Summary>)>, Error> {
+        for _ in 0..RESTARTS_MAX {
+            let Some(mut known) = self.fresh().await? else {
+                return Ok(None);
+            };
+            let Some(prepared) = known.prepared() else {
+                let summary = known.summary();
+                return Ok(Some((known, Some(summary))));
+            };
+            let seen = decision::look(self.store(), prepared.transaction).await?;
+            // What was decided counts if nothing has followed yet: nothing can follow
+            // before, and the decision is kept until long after.
+            let followed = !(seen.commits.is_some()
+                && Chain::is_unwritten(known.grace, known.absent_at, seen.observed_at))
+                && self.is_followed(&known).await?;
+            if !followed {
+                let summary = match seen.commits {
+                    None => self.summary_before(&known).await?,
+                    Some(commits) => {
+                        known.decide(commits);
+                        Some(known.summary())
+                    }
+                };
+                return Ok(Some((known, summary)));
+            }
+            self.remember(known);
+        }
+        Err(Error::Unavailable(format!(
+            "{}: the manifest changes faster than it can be read",
+            self.chain.keys.slots_prefix()
+        )))
+    }
+
+    /// The summary of the version before a known one.
+    async fn summary_before(&self, known: &Known) -> Result<Option<Summary>, Error> {
+        let Some(before) = known.slot.0.checked_sub(1).map(Slot) else {
+            return Ok(None);
+        };
+        let fetched = self.fetch_as(&[before], HEADER_READ).await?.pop().flatten();
+        let fetched = fetched.ok_or_else(|| self.corrupt(before, "the version is missing"))?;
+        let fate = known.fate_before.or(Some(true));
+        Ok(Some(fetched.version.summary(fetched.modified_at, fate)))
+    }
+
+    /// Whether there is a version behind a known one.
+    async fn is_followed(&self, known: &Known) -> Result<bool, Error> {
+        let seen = self.chain.link(self.store(), known.next_slot()).await?;
+        Ok(seen.object.is_some()
+            || !Chain::is_unwritten(known.grace, known.absent_at, seen.observed_at)
+                && self.chain.newest(self.store()).await?.slot != Some(known.slot))
+    }
+
+    /// Whether the version in `slot`, which was prepared, takes effect, or `None` if
+    /// that is not decided.
+    pub(super) async fn fate(&self, slot: Slot, transaction: u128) -> Result<Option<bool>, Error> {
+        let above = [Slot(slot.0.saturating_add(1))];
+        let mut decided = None;
+        // What follows tells for certain. If nothing does, before and after, the
+        // decision has not been collected.
+        for last in [false, true] {
+            if let Some(Some(above)) = self.fetch_as(&above, HEADER_READ).await?.pop() {
+                return Ok(above.version.fate);
+            }
+            if !last {
+                decided = decision::look(self.store(), transaction).await?.commits;
+            }
+        }
+        Ok(decided)
+    }
+
     /// Goes on from a known version to the latest.
     pub(super) async fn refresh(&self, mut known: Known) -> Result<Option<Known>, Error> {
         for _ in 0..=FOLLOW_MAX {
@@ -126,6 +197,11 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         }
         let next = Version::decode(&link.body)
             .map_err(|error| refused(&self.chain.keys.slot(slot), error))?;
+        if known.fate.is_some() && known.fate != next.fate {
+            // The transaction was decided otherwise, and the decision was collected
+            // before this instance looked for it.
+            return Ok(false);
+        }
         known
             .advance(next, link.modified_at)
             .map_err(|what| self.corrupt(slot, what))?;
@@ -254,6 +330,13 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
     async fn at(&self, slot: Slot, reader: Option<&str>) -> Result<At, Error> {
         let loaded = self.load(slot, Vec::new()).await?;
+        let prepared = loaded
+            .as_ref()
+            .and_then(|(target, _)| target.version.prepared.as_ref());
+        let fate = match prepared {
+            Some(prepared) => self.fate(slot, prepared.transaction).await?,
+            None => Some(true),
+        };
         // Read last: what was in a slot that is kept now was there to stay.
         let state = self.chain.state(self.store()).await?;
         if reader.is_some_and(|reader| !state.keeps(reader, slot)) {
@@ -269,8 +352,12 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 _ => Ok(At::Absent),
             };
         };
-        let known = Known::fold(target.version, ancestors, target.modified_at, None)
+        let mut known = Known::fold(target.version, ancestors, target.modified_at, None)
             .map_err(|what| self.corrupt(slot, what))?;
+        match fate {
+            Some(commits) => known.decide(commits),
+            None => return Ok(At::Absent),
+        }
         Ok(At::Snapshot(Snapshot {
             summary: known.summary(),
             items: known.items(),
@@ -311,7 +398,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 let fate = match (&version.prepared, &above) {
                     (None, _) => Some(true),
                     (Some(_), Some(above)) => above.fate,
-                    (Some(_), None) => None,
+                    (Some(prepared), None) => self.fate(slot, prepared.transaction).await?,
                 };
                 summaries.push(version.summary(modified_at, fate));
             }

@@ -20,6 +20,7 @@ mod port;
 mod presign;
 mod receipts;
 mod retention;
+mod transaction;
 
 /// The component.
 struct Component;

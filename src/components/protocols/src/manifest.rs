@@ -45,7 +45,7 @@ impl Guest for Component {
     }
 }
 
-fn from_change(change: Change) -> Result<core::Change, error::Error> {
+pub(crate) fn from_change(change: Change) -> Result<core::Change, error::Error> {
     Ok(core::Change {
         base: change.base,
         depends_on: match change.depends_on {
@@ -84,13 +84,17 @@ fn from_edit(edit: Edit) -> Result<core::Edit, error::Error> {
 fn to_outcome(outcome: core::CommitOutcome) -> CommitOutcome {
     match outcome {
         core::CommitOutcome::Committed(version) => CommitOutcome::Committed(version),
-        core::CommitOutcome::Conflict(conflict) => CommitOutcome::Conflict(Conflict {
-            latest: conflict.latest,
-            keys: conflict.keys,
-        }),
+        core::CommitOutcome::Conflict(conflict) => CommitOutcome::Conflict(to_conflict(conflict)),
         core::CommitOutcome::Expired(generation) => CommitOutcome::Expired(generation.0),
         core::CommitOutcome::Fenced(epoch) => CommitOutcome::Fenced(to_token(epoch)),
         core::CommitOutcome::Indeterminate(why) => CommitOutcome::Indeterminate(why),
+    }
+}
+
+pub(crate) fn to_conflict(conflict: core::Conflict) -> Conflict {
+    Conflict {
+        latest: conflict.latest,
+        keys: conflict.keys,
     }
 }
 

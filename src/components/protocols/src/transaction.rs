@@ -1,0 +1,49 @@
+//! The interface `transaction`.
+
+use ifmatch::error;
+use ifmatch::manifest as core;
+
+use crate::Component;
+use crate::bindings::exports::ifmatch::protocols::transaction::{
+    Conflicting, Expiring, Fencing, Guest, Outcome, PartResult as Part,
+};
+use crate::bindings::exports::ifmatch::protocols::types::Error;
+use crate::convert::{to_error, to_token};
+use crate::instance::run;
+use crate::manifest::{from_change, to_conflict};
+
+impl Guest for Component {
+    fn commit(parts: Vec<Part>) -> Result<Outcome, Error> {
+        let part = |part: Part| {
+            Ok(core::Part {
+                name: part.manifest,
+                change: from_change(part.change)?,
+            })
+        };
+        let parts: Result<Vec<core::Part>, error::Error> = parts.into_iter().map(part).collect();
+        parts
+            .and_then(|parts| run(|instance| instance.manifests.transact(&parts)))
+            .map(to_outcome)
+            .map_err(to_error)
+    }
+}
+
+fn to_outcome(outcome: core::TransactionOutcome) -> Outcome {
+    match outcome {
+        core::TransactionOutcome::Committed(versions) => Outcome::Committed(versions),
+        core::TransactionOutcome::Conflict(manifest, conflict) => Outcome::Conflict(Conflicting {
+            manifest,
+            conflict: to_conflict(conflict),
+        }),
+        core::TransactionOutcome::Fenced(manifest, epoch) => Outcome::Fenced(Fencing {
+            manifest,
+            token: to_token(epoch),
+        }),
+        core::TransactionOutcome::Expired(manifest, generation) => Outcome::Expired(Expiring {
+            manifest,
+            generation: generation.0,
+        }),
+        core::TransactionOutcome::Aborted => Outcome::Aborted,
+        core::TransactionOutcome::Indeterminate(why) => Outcome::Indeterminate(why),
+    }
+}
