@@ -19,7 +19,7 @@ use crate::keys::{ChainKeys, Slot};
 use crate::store::Store;
 use maybe_async::maybe_async;
 
-pub use state::{ChainState, PINS_MAX, Pin, StateReply, Swapped};
+pub use state::{ChainState, Merged, PINS_MAX, Pin, StateReply, Swapped};
 
 /// How many bytes of an object are read to learn its header. Enough for all but
 /// the most unusual headers, which cost a second read.

@@ -36,6 +36,8 @@ pub enum Kind {
     Version,
     /// The decision of a transaction.
     Decision,
+    /// A run of segments of a log, merged.
+    Pack,
 }
 
 impl Kind {
@@ -45,13 +47,20 @@ impl Kind {
             Self::State => 2,
             Self::Version => 3,
             Self::Decision => 4,
+            Self::Pack => 6,
         }
     }
 
     fn from_wire(wire: u16) -> Option<Kind> {
-        [Self::Segment, Self::State, Self::Version, Self::Decision]
-            .into_iter()
-            .find(|kind| kind.to_wire() == wire)
+        [
+            Self::Segment,
+            Self::State,
+            Self::Version,
+            Self::Decision,
+            Self::Pack,
+        ]
+        .into_iter()
+        .find(|kind| kind.to_wire() == wire)
     }
 }
 

@@ -1,10 +1,13 @@
 //! A durable, totally ordered log of records.
 //!
 //! Each batch is one object, a segment, in the next slot of a chain
-//! (`crate::slots`). `wit/protocols/log.wit` describes what callers see,
+//! (`crate::slots`). Old segments can be merged into larger objects, packs. `wit/protocols/log.wit` describes what callers see,
 //! `docs/PROTOCOLS.md` why it is safe.
 
 mod append;
+mod merge;
+mod pack;
+mod packs;
 mod pointers;
 mod producers;
 mod read;
@@ -12,6 +15,7 @@ mod search;
 mod segment;
 mod tail;
 mod trim;
+mod unpack;
 
 use core::cell::RefCell;
 use maybe_async::maybe_async;
@@ -26,6 +30,8 @@ use crate::slots::{Chain, Grace, HEADER_READ};
 use crate::store::Store;
 use crate::token::{Epoch, Writer};
 
+pub use merge::{MergeOptions, MergeReport};
+pub use pack::{PACK_SEGMENTS_MAX, Pack};
 pub use producers::PRODUCERS_MAX;
 pub use segment::{BATCH_BYTES_MAX, RECORDS_MAX, Segment};
 pub use trim::{Keep, PinOutcome, TrimLimit, TrimReport};

@@ -3,9 +3,10 @@
 use maybe_async::maybe_async;
 use std::collections::VecDeque;
 
-use super::search::{self, Located};
+use super::search::{self, Located, RESTARTS_MAX};
 use super::segment::Segment;
 use super::tail::Tail;
+use super::unpack::MergedPart;
 use super::{
     Cursor, Entry, Log, Logs, READ_BYTES_MAX, READ_RECORDS_MAX, ReadLimit, ReadOutcome, WAIT_MS_MAX,
 };
@@ -13,21 +14,18 @@ use crate::bucket::{BATCH_OBJECTS_MAX, Bucket, BucketError, Found, Read, Reply, 
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{Name, Slot};
-use crate::slots::{Grace, at_key, refused};
+use crate::slots::{Grace, StateReply, at_key, refused};
 use crate::token::Epoch;
 
 /// An instance keeps this many bytes of segments that it has read ahead.
 const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// One round of reading ahead asks for about this many bytes at most.
-const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(super) const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Reading ahead this far without knowing the tail would ask for segments that do
 /// not exist, at a cost of more than the one listing that tells.
 const AHEAD_BLIND_MAX: usize = 4;
-
-/// How often a read starts over because what it relied on turned out wrong.
-const RESTARTS_MAX: u32 = 3;
 
 /// The first pause between polls of a waiting read.
 const POLL_FIRST_MS: u64 = 20;
@@ -38,12 +36,15 @@ const POLL_MAX_MS: u64 = 1_000;
 /// A segment as it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Fetched {
-    segment: Segment,
-    modified_at: Option<StoreTime>,
+    pub(super) segment: Segment,
+    /// When the store accepted it in its slot, if it tells.
+    pub(super) modified_at: Option<StoreTime>,
+    /// Whether it was in a pack. What is in a pack counts.
+    pub(super) packed: bool,
 }
 
 /// What a slot held.
-enum Slotted {
+pub(super) enum Slotted {
     Segment(Fetched),
     Absent(Option<StoreTime>),
 }
@@ -57,25 +58,25 @@ enum Ask {
 }
 
 /// Where a read stands.
-struct Position {
-    offset: u64,
-    slot: Slot,
-    absent_until: Option<StoreTime>,
+pub(super) struct Position {
+    pub(super) offset: u64,
+    pub(super) slot: Slot,
+    pub(super) absent_until: Option<StoreTime>,
     /// Commit id, end and epoch of the segment before, if it was read.
-    previous: Option<(u128, u64, Epoch)>,
+    pub(super) previous: Option<(u128, u64, Epoch)>,
 }
 
 /// A read under way.
-struct Run {
-    position: Position,
-    limit: ReadLimit,
-    bytes_left: u32,
-    entries: Vec<Entry>,
-    ahead: Ahead,
+pub(super) struct Run {
+    pub(super) position: Position,
+    pub(super) limit: ReadLimit,
+    pub(super) bytes_left: u32,
+    pub(super) entries: Vec<Entry>,
+    pub(super) ahead: Ahead,
 }
 
 /// What the next slot brought.
-enum Step {
+pub(super) enum Step {
     /// Go on: the position has moved.
     Moved,
     /// The limit is reached.
@@ -84,8 +85,20 @@ enum Step {
     Absent(Option<StoreTime>),
     /// The cursor was wrong. Search by offset.
     Search,
+    /// The record is in a pack, according to this state.
+    Merged(StateReply),
     /// The record was trimmed.
     Trimmed(Cursor),
+}
+
+/// What the absence of a segment means.
+enum Absence {
+    /// The read ends here.
+    End(ReadOutcome),
+    /// The record is in a pack, according to this state.
+    Merged(StateReply),
+    /// Search by offset.
+    Search,
 }
 
 #[maybe_async(AFIT)]
@@ -156,40 +169,40 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     async fn read(&self, start: Cursor, limit: ReadLimit) -> Result<ReadOutcome, Error> {
         let mut cursor = start;
         for _ in 0..RESTARTS_MAX {
-            let Some(slot) = cursor.slot else {
+            let mut merged = None;
+            if cursor.slot.is_none() {
                 match self.locate_offset(cursor.offset).await? {
                     Located::Segment(found) => cursor = found,
+                    Located::Merged(state) => merged = Some(state),
                     Located::Beyond(tail) => {
                         return Ok(ReadOutcome::Records(Vec::new(), tail));
                     }
                     Located::Trimmed(kept) => return Ok(ReadOutcome::Trimmed(kept)),
                 }
-                continue;
-            };
+            }
             let position = Position {
                 offset: cursor.offset,
-                slot,
+                slot: cursor.slot.unwrap_or(Slot::FIRST),
                 absent_until: cursor.absent_until,
                 previous: None,
             };
-            match self.read_from(position, limit).await? {
+            match self.read_from(position, merged, limit).await? {
                 Some(outcome) => return Ok(outcome),
                 None => cursor = Cursor::at(start.offset),
             }
         }
-        Err(Error::Unavailable(format!(
-            "{}: the log changes faster than it can be read",
-            self.chain.keys.slots_prefix()
-        )))
+        Err(self.too_fast())
     }
 
-    /// Reads on from a known slot, or returns `None` if the offset is not there.
+    /// Reads on from a known slot, or, if a state is given that says so, from the
+    /// packs. Returns `None` if the offset is not there.
     async fn read_from(
         &self,
         position: Position,
+        merged: Option<StateReply>,
         limit: ReadLimit,
     ) -> Result<Option<ReadOutcome>, Error> {
-        let (fetched, rounds) = self
+        let ahead = self
             .logs
             .segments
             .borrow_mut()
@@ -199,20 +212,24 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             limit,
             bytes_left: limit.bytes,
             entries: Vec::new(),
-            ahead: Ahead {
-                fetched,
-                rounds,
-                ..Ahead::default()
-            },
+            ahead,
         };
+        if let Some(state) = &merged {
+            run.ahead.enter_packs(state);
+        }
         loop {
             match self.step(&mut run).await {
                 Ok(Step::Moved) => {}
                 Ok(Step::Done) => break,
+                Ok(Step::Merged(state)) => run.ahead.enter_packs(&state),
                 // What was read is returned. The next read finds the same again.
                 Ok(_) | Err(_) if !run.entries.is_empty() => break,
                 Ok(Step::Absent(observed_at)) => {
-                    return self.at_absent(&run.position, observed_at).await;
+                    match self.at_absent(&run.position, observed_at).await? {
+                        Absence::End(outcome) => return Ok(Some(outcome)),
+                        Absence::Merged(state) => run.ahead.enter_packs(&state),
+                        Absence::Search => return Ok(None),
+                    }
                 }
                 Ok(Step::Trimmed(kept)) => return Ok(Some(ReadOutcome::Trimmed(kept))),
                 Ok(Step::Search) => return Ok(None),
@@ -239,6 +256,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Reads one segment and takes from it what the limit allows.
     async fn step(&self, run: &mut Run) -> Result<Step, Error> {
+        if run.ahead.needs_packs(run.position.slot) {
+            return self.unpack(run).await;
+        }
         let fetched = match self.fetch(run).await? {
             Slotted::Segment(fetched) => fetched,
             Slotted::Absent(observed_at) => {
@@ -250,6 +270,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let slot = run.position.slot;
         let step = match self.check(&mut run.position, &fetched).await? {
             Step::Moved => take(&fetched, run),
+            Step::Merged(state) => return Ok(Step::Merged(state)),
             step => step,
         };
         if run.position.slot == slot {
@@ -265,13 +286,17 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         // A trimmed slot can be filled again by a writer that was asleep. Such an
         // object is younger than the time until which the slot cannot have been
         // trimmed; if that does not tell, the watermark does.
-        let genuine = matches!(
-            (fetched.modified_at, position.absent_until),
-            (Some(modified_at), Some(until)) if modified_at < until
-        );
+        let genuine = fetched.packed
+            || matches!(
+                (fetched.modified_at, position.absent_until),
+                (Some(modified_at), Some(until)) if modified_at < until
+            );
         if !genuine {
             let state = self.chain.state(self.store()).await?;
             if state.first_kept() > position.slot {
+                if position.offset >= state.state().first_kept_offset {
+                    return Ok(Step::Merged(state));
+                }
                 let tail =
                     Tail::behind(header, None, None).map_err(|error| refused(&key(), error))?;
                 return Ok(Step::Trimmed(search::first_kept(&tail, &state)));
@@ -304,7 +329,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         &self,
         position: &Position,
         observed_at: Option<StoreTime>,
-    ) -> Result<Option<ReadOutcome>, Error> {
+    ) -> Result<Absence, Error> {
         let unwritten = position.slot == Slot::FIRST
             || matches!(
                 (observed_at, position.absent_until),
@@ -316,26 +341,34 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 slot: Some(position.slot),
                 absent_until: position.absent_until,
             };
-            return Ok(Some(ReadOutcome::Records(Vec::new(), cursor)));
+            return Ok(Absence::End(ReadOutcome::Records(Vec::new(), cursor)));
         }
-        let tail = self.discover().await?;
+        let tail = match self.remembered_tail() {
+            Some(tail) if tail.next_slot()? > position.slot => tail,
+            _ => self.discover().await?,
+        };
         if tail.next_slot()? > position.slot {
             let state = self.chain.state(self.store()).await?;
             if state.first_kept() > position.slot {
-                return Ok(Some(ReadOutcome::Trimmed(search::first_kept(
-                    &tail, &state,
-                ))));
+                let kept = state.state().first_kept_offset;
+                return Ok(if position.offset < kept {
+                    Absence::End(ReadOutcome::Trimmed(search::first_kept(&tail, &state)))
+                } else {
+                    Absence::Merged(state)
+                });
             }
             // Others may have filled it since it was read, but it cannot stay empty.
             let again = self.chain.link(self.store(), position.slot).await?;
             if again.object.is_none() {
-                return Err(self.missing(position.slot).await);
+                let missing = self.missing(position.slot).await;
+                self.unless_moved(&state, missing).await?;
             }
         } else if tail.cursor().offset == position.offset {
-            return Ok(Some(ReadOutcome::Records(Vec::new(), tail.cursor())));
+            let outcome = ReadOutcome::Records(Vec::new(), tail.cursor());
+            return Ok(Absence::End(outcome));
         }
         // Filled since it was read, or never the place of this offset.
-        Ok(None)
+        Ok(Absence::Search)
     }
 
     /// The next segment, from what was read ahead or from the store.
@@ -409,7 +442,11 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         ))
     }
 
-    fn slotted(&self, slot: Slot, reply: Result<Reply, BucketError>) -> Result<Slotted, Error> {
+    pub(super) fn slotted(
+        &self,
+        slot: Slot,
+        reply: Result<Reply, BucketError>,
+    ) -> Result<Slotted, Error> {
         let key = self.chain.keys.slot(slot);
         let reply = reply.map_err(|error| at_key(&key, error))?;
         let Found::Object(object) = reply.found else {
@@ -421,6 +458,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         Ok(Slotted::Segment(Fetched {
             segment,
             modified_at,
+            packed: false,
         }))
     }
 }
@@ -471,8 +509,10 @@ fn check_limit(limit: ReadLimit) -> Result<ReadLimit, Error> {
 
 /// What one read has read ahead, and how far it should.
 #[derive(Debug, Default)]
-struct Ahead {
-    fetched: VecDeque<(Slot, Fetched)>,
+pub(super) struct Ahead {
+    pub(super) fetched: VecDeque<(Slot, Fetched)>,
+    /// Which records are in packs, if any of those that are read may be.
+    pub(super) merged: Option<MergedPart>,
     /// Rounds of requests so far. From the second on, each asks for twice as many as
     /// the one before.
     rounds: u32,
@@ -528,35 +568,32 @@ impl Ahead {
 /// change, so they stay right.
 #[derive(Debug, Default)]
 pub(super) struct SegmentCache {
-    /// The log, where the last read of it ended, and how many rounds of requests led
-    /// there.
-    ended: Option<(Name, Slot, u32)>,
-    /// In ascending order of slot.
-    segments: VecDeque<(Slot, Fetched)>,
+    /// The log, where the last read of it ended, and what it had read ahead.
+    ended: Option<(Name, Slot, Ahead)>,
 }
 
 impl SegmentCache {
-    /// What was read ahead for a read that goes on at `slot`, and how many rounds of
-    /// requests led there.
-    fn resume(&mut self, name: &Name, slot: Slot) -> (VecDeque<(Slot, Fetched)>, u32) {
+    /// What was read ahead for a read that goes on at `slot`.
+    fn resume(&mut self, name: &Name, slot: Slot) -> Ahead {
         match self.ended.take() {
-            Some((ended, at, rounds)) if ended == *name && at == slot => {
-                (core::mem::take(&mut self.segments), rounds)
-            }
-            _ => {
-                self.segments.clear();
-                (VecDeque::new(), 0)
-            }
+            Some((ended, at, ahead)) if ended == *name && at == slot => ahead,
+            _ => Ahead::default(),
         }
     }
 
     fn keep(&mut self, name: &Name, ended: Slot, ahead: Ahead) {
-        self.ended = Some((name.clone(), ended, ahead.rounds));
-        self.segments = ahead.fetched;
+        let mut fetched = ahead.fetched;
         let mut bytes = 0_usize;
-        self.segments.retain(|(_, fetched)| {
+        fetched.retain(|(_, fetched)| {
             bytes = bytes.saturating_add(fetched.segment.memory_bytes());
             bytes <= CACHE_BYTES_MAX
         });
+        let kept = Ahead {
+            fetched,
+            merged: ahead.merged,
+            rounds: ahead.rounds,
+            ..Ahead::default()
+        };
+        self.ended = Some((name.clone(), ended, kept));
     }
 }

@@ -1,5 +1,6 @@
 //! Finding a segment by offset or time, through the back-pointers.
 
+use super::packs;
 use super::pointers::{self, Pointer};
 use super::tail::Tail;
 use super::{Cursor, Log, Logs};
@@ -13,11 +14,16 @@ use maybe_async::maybe_async;
 /// More steps than any search needs while the pointers have offsets or times.
 const SEARCH_STEPS_MAX: u32 = 128;
 
+/// How often a search starts over because slots were trimmed or merged meanwhile.
+pub(super) const RESTARTS_MAX: u32 = 3;
+
 /// Where a record is, as far as headers tell.
 pub(super) enum Located {
     /// In this segment, whose slot was not trimmed at the time that the cursor
     /// gives.
     Segment(Cursor),
+    /// In a pack, according to this state.
+    Merged(StateReply),
     /// It is not there yet.
     Beyond(Cursor),
     /// It was trimmed. The first one kept.
@@ -58,25 +64,41 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 Cursor::at(offset)
             }));
         }
-        let state = self.chain.state(self.store()).await?;
+        for _ in 0..RESTARTS_MAX {
+            let state = self.chain.state(self.store()).await?;
+            match self.locate_kept(offset, &tail, state.clone()).await {
+                Ok(located) => return Ok(located),
+                Err(error) => self.unless_moved(&state, error).await?,
+            }
+        }
+        Err(self.too_fast())
+    }
+
+    async fn locate_kept(
+        &self,
+        offset: u64,
+        tail: &Tail,
+        state: StateReply,
+    ) -> Result<Located, Error> {
         let kept = state.state();
-        let found = |slot| Cursor {
-            offset,
-            slot: Some(slot),
-            absent_until: present_at(&tail, &state),
-        };
         if offset < kept.first_kept_offset {
-            return Ok(Located::Trimmed(first_kept(&tail, &state)));
+            return Ok(Located::Trimmed(first_kept(tail, &state)));
         }
-        if offset == kept.first_kept_offset {
-            return Ok(Located::Segment(found(kept.first_kept)));
+        if offset < kept.packs_end() {
+            return Ok(Located::Merged(state));
         }
-        let at_or_before = |pointer: &Pointer| Some(pointer.base_offset <= offset);
-        let slot = self
-            .last_where(&tail, kept.first_kept, &at_or_before)
-            .await?
-            .unwrap_or(kept.first_kept);
-        Ok(Located::Segment(found(slot)))
+        let mut slot = None;
+        if offset > kept.packs_end() {
+            let at_or_before = |pointer: &Pointer| Some(pointer.base_offset <= offset);
+            slot = self
+                .last_where(tail, kept.first_kept, &at_or_before)
+                .await?;
+        }
+        Ok(Located::Segment(Cursor {
+            offset,
+            slot: slot.or(Some(kept.first_kept)),
+            absent_until: present_at(tail, &state),
+        }))
     }
 
     async fn locate_time(&self, time: StoreTime) -> Result<Cursor, Error> {
@@ -90,23 +112,41 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 self.chain.keys.slot(newest.slot)
             )));
         }
-        let state = self.chain.state(self.store()).await?;
-        let floor = state.first_kept();
-        let before = |pointer: &Pointer| pointer.modified_at.map(|at| at < time);
-        let Some(slot) = self.last_where(&tail, floor, &before).await? else {
-            return Ok(first_kept(&tail, &state));
+        for _ in 0..RESTARTS_MAX {
+            let state = self.chain.state(self.store()).await?;
+            match self.locate_time_in(time, &tail, &state).await {
+                Ok(cursor) => return Ok(cursor),
+                Err(error) => self.unless_moved(&state, error).await?,
+            }
+        }
+        Err(self.too_fast())
+    }
+
+    async fn locate_time_in(
+        &self,
+        time: StoreTime,
+        tail: &Tail,
+        state: &StateReply,
+    ) -> Result<Cursor, Error> {
+        let is_before = |at: StoreTime| at < time;
+        let before = |pointer: &Pointer| pointer.modified_at.map(is_before);
+        let Some(slot) = self.last_where(tail, state.first_kept(), &before).await? else {
+            let packed = self.last_packed_where(state, &is_before).await?;
+            return Ok(match packed {
+                Some(place) => Cursor::at(place.end_offset),
+                None => first_kept(tail, state),
+            });
         };
-        if slot == newest.slot {
+        if Some(slot.0) == tail.next_slot()?.0.checked_sub(1) {
             return Ok(tail.cursor());
         }
-        let link = self.kept_link(slot).await?;
+        let header = self.kept_link(slot).await?.header;
         Ok(Cursor {
-            offset: link
-                .header
+            offset: header
                 .base_offset
-                .saturating_add(link.header.record_count.into()),
+                .saturating_add(header.record_count.into()),
             slot: slot.next(),
-            absent_until: present_at(&tail, &state),
+            absent_until: present_at(tail, state),
         })
     }
 
@@ -174,13 +214,35 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         }
     }
 
+    /// Passes an error on, unless slots have been trimmed or merged since `state`
+    /// was read, so that it may come from looking for what is no longer there.
+    pub(super) async fn unless_moved(&self, state: &StateReply, error: Error) -> Result<(), Error> {
+        if matches!(error, Error::Unavailable(_)) {
+            let now = self.chain.state(self.store()).await?;
+            let watermarks =
+                |reply: &StateReply| (reply.first_kept(), reply.state().first_kept_offset);
+            if watermarks(&now) != watermarks(state) {
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+
+    /// What to say where others trimmed or merged again and again.
+    pub(super) fn too_fast(&self) -> Error {
+        Error::Unavailable(format!(
+            "{}: the log changes faster than it can be read",
+            self.chain.keys.slots_prefix()
+        ))
+    }
+
     /// What to say of a segment that should be there and is not.
     pub(super) async fn missing(&self, slot: Slot) -> Error {
         let key = self.chain.keys.slot(slot);
         match self.chain.state(self.store()).await {
-            Ok(state) if state.first_kept() > slot => {
-                Error::Unavailable(format!("{key}: the segment was trimmed during this call"))
-            }
+            Ok(state) if state.first_kept() > slot => Error::Unavailable(format!(
+                "{key}: the segment was trimmed or merged during this call"
+            )),
             Ok(_) => Error::Corrupt(format!("{key}: the segment is missing")),
             Err(error) => error,
         }
@@ -189,10 +251,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
 /// The first record that is kept, according to `state`.
 pub(super) fn first_kept(tail: &Tail, state: &StateReply) -> Cursor {
+    let kept = packs::first_kept(state);
     Cursor {
-        offset: state.state().first_kept_offset,
-        slot: Some(state.first_kept()),
-        absent_until: present_at(tail, state),
+        absent_until: kept.slot.and_then(|_| present_at(tail, state)),
+        ..kept
     }
 }
 

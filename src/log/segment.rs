@@ -136,6 +136,23 @@ impl Segment {
         })
     }
 
+    /// Whether it is the next segment behind `before`, as far as its header tells.
+    #[must_use]
+    pub(super) fn follows(&self, before: &Segment) -> bool {
+        let (own, other) = (&self.header, &before.header);
+        Some(own.slot) == other.slot.next()
+            && own.previous_id == other.commit_id
+            && own.base_offset == before.end_offset()
+            && own.epoch >= other.epoch
+            && (own.grace_ms, own.clock_margin_ms) == (other.grace_ms, other.clock_margin_ms)
+    }
+
+    /// The whole object.
+    #[must_use]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The offset behind its last record.
     #[must_use]
     pub fn end_offset(&self) -> u64 {

@@ -1,14 +1,15 @@
 //! Trimming, and the pins that hold it back.
 
+use super::pack::{self, PackKey, Place};
 use super::pointers::Pointer;
 use super::search::{self, Located};
 use super::tail::Tail;
-use super::{Cursor, Log, Logs, PRODUCER_ID_BYTES_MAX};
+use super::{Cursor, Log, Logs, PRODUCER_ID_BYTES_MAX, packs};
 use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, Page, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{Slot, quoted};
-use crate::slots::{ChainState, PINS_MAX, Pin, StateReply, Swapped};
+use crate::slots::{ChainState, Merged, PINS_MAX, Pin, StateReply, Swapped, refused};
 use maybe_async::maybe_async;
 
 /// A trim deletes at most this many pages of objects.
@@ -73,19 +74,56 @@ pub enum PinOutcome {
     Indeterminate(String),
 }
 
+/// The start of a segment.
+#[derive(Clone, Copy)]
+struct Start {
+    slot: Slot,
+    /// Its base offset, where that is known; always if it is merged.
+    offset: Option<u64>,
+}
+
+impl Start {
+    fn of(slot: Slot) -> Start {
+        Start { slot, offset: None }
+    }
+
+    fn of_merged(place: &Place) -> Start {
+        Start {
+            slot: place.slot,
+            offset: Some(place.base_offset),
+        }
+    }
+
+    /// The start of what is kept now.
+    fn kept(reply: &StateReply) -> Start {
+        Start {
+            slot: reply.state().kept_slot(),
+            offset: Some(reply.state().first_kept_offset),
+        }
+    }
+
+    /// The start of the first segment that is not merged.
+    fn unmerged(reply: &StateReply) -> Start {
+        Start {
+            slot: reply.first_kept(),
+            offset: Some(reply.state().packs_end()),
+        }
+    }
+}
+
 /// How far a trim may go.
-struct Cut {
-    /// The first slot to keep.
-    first_kept: Slot,
+pub(super) struct Cut {
+    /// The first segment to keep.
+    start: Start,
     limited_by: TrimLimit,
     /// A listing of what lies below, if it was needed to find out.
     below: Option<Page>,
 }
 
 impl Cut {
-    fn new(first_kept: Slot, limited_by: TrimLimit) -> Cut {
+    fn new(start: Start, limited_by: TrimLimit) -> Cut {
         Cut {
-            first_kept,
+            start,
             limited_by,
             below: None,
         }
@@ -103,15 +141,19 @@ impl<B: Bucket + Deletion, E: Env> Logs<B, E> {
         let log = Log::new(self, name)?;
         let tail = log.fresh_tail().await?;
         let (state, cut) = log.raise_watermark(&tail, keep).await?;
-        let mut report = TrimReport {
-            first_kept: search::first_kept(&tail, &state),
-            deleted: 0,
-            more: false,
-            limited_by: cut.limited_by,
-        };
-        log.delete_below(state.first_kept(), cut.below, &mut report)
+        let (mut deleted, mut more) = (0, false);
+        log.delete_below(state.first_kept(), cut.below, &mut deleted, &mut more)
             .await?;
-        Ok(report)
+        if state.state().merged.is_some() {
+            log.delete_packs(state.state().first_kept_offset, &mut deleted, &mut more)
+                .await?;
+        }
+        Ok(TrimReport {
+            first_kept: search::first_kept(&tail, &state),
+            deleted,
+            more,
+            limited_by: cut.limited_by,
+        })
     }
 }
 
@@ -168,7 +210,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
 }
 
 /// A change of the state.
-enum Edit<'a> {
+pub(super) enum Edit<'a> {
     /// Trim as far as this allows.
     Raise { tail: &'a Tail, keep: Keep },
     /// Set or move a pin.
@@ -180,10 +222,20 @@ enum Edit<'a> {
     },
     /// Remove a pin.
     Unpin { reader: &'a str },
+    /// Plan to merge the slots from `from` up to `end`, unless there is a plan.
+    Plan { from: Slot, end: Slot },
+    /// What was planned is done: records up to `end_offset` are in packs. Plan to
+    /// merge up to `next`.
+    Merged {
+        from: Slot,
+        end: Slot,
+        end_offset: u64,
+        next: Option<Slot>,
+    },
 }
 
 /// What a change comes to, behind the state in force.
-struct Edited {
+pub(super) struct Edited {
     /// The new state, or `None` to leave the old one.
     state: Option<ChainState>,
     /// How far a trim went.
@@ -196,14 +248,14 @@ impl Edited {
     fn to(state: Option<ChainState>) -> Edited {
         Edited {
             state,
-            cut: Cut::new(Slot::FIRST, TrimLimit::None),
+            cut: Cut::new(Start::of(Slot::FIRST), TrimLimit::None),
             pinned_until: None,
         }
     }
 }
 
 /// How a change of the state ended. The reply holds the state that is in force.
-enum Change {
+pub(super) enum Change {
     None(StateReply, Edited),
     Made(StateReply, Edited),
     Unknown(String),
@@ -212,14 +264,20 @@ enum Change {
 #[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// Makes a change to the state, again until nobody else comes between.
-    async fn change_state(&self, edit: &Edit<'_>) -> Result<Change, Error> {
+    pub(super) async fn change_state(&self, edit: &Edit<'_>) -> Result<Change, Error> {
         for round in 0..SWAP_ATTEMPTS_MAX {
             if round > 0 {
                 self.store().back_off(round, None).await;
             }
             let reply = self.chain.state(self.store()).await?;
             let mut edited = match edit {
-                Edit::Raise { tail, keep } => self.raised(tail, *keep, &reply).await?,
+                Edit::Raise { tail, keep } => match self.raised(tail, *keep, &reply).await {
+                    Ok(edited) => edited,
+                    Err(error) => {
+                        self.unless_moved(&reply, error).await?;
+                        continue;
+                    }
+                },
                 Edit::Pin {
                     reader,
                     offset,
@@ -227,6 +285,13 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     ttl_ms,
                 } => self.pinned(&reply, reader, *offset, *slot, *ttl_ms)?,
                 Edit::Unpin { reader } => unpinned(&reply, reader),
+                Edit::Plan { from, end } => planned(&reply, *from, *end),
+                Edit::Merged {
+                    from,
+                    end,
+                    end_offset,
+                    next,
+                } => merged(&reply, (*from, *end), *end_offset, *next),
             };
             let Some(state) = edited.state.take() else {
                 return Ok(Change::None(reply, edited));
@@ -253,18 +318,41 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     async fn raised(&self, tail: &Tail, keep: Keep, reply: &StateReply) -> Result<Edited, Error> {
         let cut = self.cut(tail, reply, keep).await?;
-        let state = if cut.first_kept <= reply.first_kept() {
+        let state = if cut.start.slot <= reply.state().kept_slot() {
             None
         } else {
-            Some(ChainState {
-                first_kept: cut.first_kept,
-                first_kept_offset: self.base_offset(tail, cut.first_kept).await?,
-                pins: valid_pins(reply),
-            })
+            Some(self.cut_off(tail, reply, cut.start).await?)
         };
         Ok(Edited {
             cut,
             ..Edited::to(state)
+        })
+    }
+
+    /// The state after everything before `start` has been trimmed.
+    async fn cut_off(
+        &self,
+        tail: &Tail,
+        reply: &StateReply,
+        start: Start,
+    ) -> Result<ChainState, Error> {
+        let before = reply.state();
+        let offset = match start.offset {
+            Some(offset) => offset,
+            None => self.base_offset(tail, start.slot).await?,
+        };
+        let first_kept = before.first_kept.max(start.slot);
+        let merged = before.merged.map(|merged| Merged {
+            first_slot: start.slot,
+            end_offset: merged.end_offset.max(offset),
+            // What is left of a run that is cut into is another run.
+            plan: merged.plan.filter(|_| first_kept == before.first_kept),
+        });
+        Ok(ChainState {
+            first_kept,
+            first_kept_offset: offset,
+            pins: valid_pins(reply),
+            merged,
         })
     }
 
@@ -284,26 +372,57 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Decides how far a trim may go.
     async fn cut(&self, tail: &Tail, reply: &StateReply, keep: Keep) -> Result<Cut, Error> {
-        let floor = reply.first_kept();
+        let kept = Start::kept(reply);
         let Some((newest, _)) = tail.pointers() else {
-            return Ok(Cut::new(floor, TrimLimit::None));
+            return Ok(Cut::new(kept, TrimLimit::None));
         };
         let asked = self.first_to_keep(tail, reply, keep).await?;
         let mut cut = Cut::new(asked, TrimLimit::None);
         // Without the newest segment, nobody could find the tail, the epoch or the
         // producers.
-        if cut.first_kept > newest.slot {
-            cut = Cut::new(newest.slot, TrimLimit::Newest);
+        if cut.start.slot > newest.slot {
+            cut = Cut::new(Start::of(newest.slot), TrimLimit::Newest);
         }
         if let Some(pin) = valid_pins(reply).into_iter().min_by_key(|pin| pin.slot)
-            && cut.first_kept > pin.slot
+            && cut.start.slot > pin.slot
         {
-            cut = Cut::new(pin.slot.max(floor), TrimLimit::Pin(pin.reader));
-        }
-        if cut.first_kept <= floor || tail.grace.period_ms == 0 {
-            return Ok(cut);
+            let start = if pin.slot >= reply.first_kept() {
+                Start::of(pin.slot)
+            } else {
+                self.packed_start(reply, pin.offset).await?
+            };
+            cut = Cut::new(start, TrimLimit::Pin(pin.reader));
         }
         self.spare_the_young(tail, reply, cut).await
+    }
+
+    /// The first slot that a merge must leave as it is.
+    pub(super) async fn merge_limit(
+        &self,
+        tail: &Tail,
+        reply: &StateReply,
+        spare: Keep,
+    ) -> Result<Slot, Error> {
+        let Some((newest, _)) = tail.pointers() else {
+            return Ok(Slot::FIRST);
+        };
+        let asked = self.first_to_keep(tail, reply, spare).await?;
+        let start = Start::of(asked.slot.min(newest.slot));
+        let cut = Cut::new(start, TrimLimit::None);
+        Ok(self.spare_the_young(tail, reply, cut).await?.start.slot)
+    }
+
+    /// The start of the segment that holds a record below the first slot that counts,
+    /// but not below the first record that is kept.
+    async fn packed_start(&self, reply: &StateReply, offset: u64) -> Result<Start, Error> {
+        let kept = reply.state();
+        if offset <= kept.first_kept_offset {
+            Ok(Start::kept(reply))
+        } else if offset >= kept.packs_end() {
+            Ok(Start::unmerged(reply))
+        } else {
+            Ok(Start::of_merged(&self.packed_at(offset).await?))
+        }
     }
 
     /// Takes a cut back to where everything below is older than the grace period.
@@ -318,6 +437,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         cut: Cut,
     ) -> Result<Cut, Error> {
         let floor = reply.first_kept();
+        // What is merged was old enough when it was.
+        if cut.start.slot <= floor || tail.grace.period_ms == 0 {
+            return Ok(cut);
+        }
         let grace_ms = u64::from(tail.grace.period_ms);
         let now = reply.observed_at.ok_or_else(|| {
             Error::Unsupported(format!(
@@ -333,7 +456,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             .store()
             .list(
                 &self.chain.keys.slots_prefix(),
-                Some(&self.chain.keys.slot(cut.first_kept)),
+                Some(&self.chain.keys.slot(cut.start.slot)),
                 PAGE_OBJECTS_MAX,
             )
             .await?;
@@ -350,8 +473,13 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             listed => listed,
         };
         let first_young = last_old.and_then(Slot::next).unwrap_or(floor).max(floor);
-        if cut.first_kept > first_young {
-            return Ok(Cut::new(first_young, TrimLimit::Grace));
+        if cut.start.slot > first_young {
+            let start = if first_young == floor {
+                Start::unmerged(reply)
+            } else {
+                Start::of(first_young)
+            };
+            return Ok(Cut::new(start, TrimLimit::Grace));
         }
         Ok(Cut {
             below: Some(below),
@@ -359,19 +487,18 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         })
     }
 
-    /// The first slot that `keep` asks to keep.
+    /// The first segment that `keep` asks to keep.
     async fn first_to_keep(
         &self,
         tail: &Tail,
         reply: &StateReply,
         keep: Keep,
-    ) -> Result<Slot, Error> {
-        let floor = reply.first_kept();
+    ) -> Result<Start, Error> {
         match keep {
-            Keep::Start(offset) => self.slot_of(tail, floor, offset).await,
+            Keep::Start(offset) => self.start_of(tail, reply, offset).await,
             Keep::Records(records) => {
                 let offset = tail.next_offset.saturating_sub(records);
-                self.slot_of(tail, floor, offset).await
+                self.start_of(tail, reply, offset).await
             }
             Keep::AgeMs(age_ms) => {
                 let now = reply.observed_at.ok_or_else(|| {
@@ -380,36 +507,42 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                         self.chain.keys.state()
                     ))
                 })?;
-                let older = |pointer: &Pointer| {
-                    pointer
-                        .modified_at
-                        .map(|modified_at| now.since_ms(modified_at) >= age_ms)
-                };
-                let last = self.last_where(tail, floor, &older).await?;
-                Ok(last.and_then(Slot::next).unwrap_or(floor))
+                let is_old = |modified_at: StoreTime| now.since_ms(modified_at) >= age_ms;
+                let older = |pointer: &Pointer| pointer.modified_at.map(is_old);
+                let last = self.last_where(tail, reply.first_kept(), &older).await?;
+                if let Some(next) = last.and_then(Slot::next) {
+                    return Ok(Start::of(next));
+                }
+                match self.last_packed_where(reply, &is_old).await? {
+                    None => Ok(Start::kept(reply)),
+                    Some(place) => self.packed_start(reply, place.end_offset).await,
+                }
             }
-            Keep::Bytes(bytes) => self.slot_of_bytes(floor, bytes).await,
+            Keep::Bytes(bytes) => self.start_of_bytes(reply, bytes).await,
         }
     }
 
-    async fn slot_of(&self, tail: &Tail, floor: Slot, offset: u64) -> Result<Slot, Error> {
+    async fn start_of(&self, tail: &Tail, reply: &StateReply, offset: u64) -> Result<Start, Error> {
         if offset >= tail.next_offset {
-            return tail.next_slot();
+            return tail.next_slot().map(Start::of);
+        }
+        if offset <= reply.state().packs_end() {
+            return self.packed_start(reply, offset).await;
         }
         let at_or_before = |pointer: &Pointer| Some(pointer.base_offset <= offset);
-        Ok(self
-            .last_where(tail, floor, &at_or_before)
-            .await?
-            .unwrap_or(floor))
+        let floor = reply.first_kept();
+        let slot = self.last_where(tail, floor, &at_or_before).await?;
+        Ok(Start::of(slot.unwrap_or(floor)))
     }
 
     /// The oldest of the newest segments that together have at most `bytes`.
-    async fn slot_of_bytes(&self, floor: Slot, bytes: u64) -> Result<Slot, Error> {
+    async fn start_of_bytes(&self, reply: &StateReply, bytes: u64) -> Result<Start, Error> {
+        let floor = reply.first_kept();
         let prefix = self.chain.keys.slots_prefix();
         let mut left = bytes;
-        let mut oldest = None;
+        let mut oldest: Option<Slot> = None;
         let mut after = None;
-        for _ in 0..BYTES_PAGES_MAX {
+        'pages: for _ in 0..BYTES_PAGES_MAX {
             let page = self
                 .store()
                 .list(&prefix, after.as_deref(), PAGE_OBJECTS_MAX)
@@ -418,27 +551,63 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 let Some(slot) = self.chain.keys.parse_slot(&object.key) else {
                     continue;
                 };
-                let fits = left.checked_sub(object.size_bytes);
-                match fits {
-                    Some(rest) if slot >= floor => {
-                        left = rest;
-                        oldest = Some(slot);
-                    }
-                    // The newest is listed first, so this is never past the tail.
-                    _ => return Ok(oldest.or_else(|| slot.next()).unwrap_or(floor)),
+                if slot < floor {
+                    break 'pages;
                 }
+                match left.checked_sub(object.size_bytes) {
+                    Some(rest) => left = rest,
+                    // The newest is listed first, so this is never past the tail.
+                    None => return Ok(Start::of(oldest.or_else(|| slot.next()).unwrap_or(floor))),
+                }
+                oldest = Some(slot);
             }
             if !page.more {
                 break;
             }
             after = page.objects.last().map(|object| object.key.clone());
         }
-        Ok(floor)
+        self.packed_start_of_bytes(reply, left).await
+    }
+
+    /// The same for merged segments.
+    async fn packed_start_of_bytes(&self, reply: &StateReply, bytes: u64) -> Result<Start, Error> {
+        let kept = reply.state();
+        let mut left = bytes;
+        let mut start = Start::unmerged(reply);
+        if kept.first_kept_offset >= kept.packs_end() {
+            return Ok(start);
+        }
+        for listed in self.all_packs(kept.first_kept_offset).await?.iter().rev() {
+            if let Some(rest) = left.checked_sub(listed.size_bytes) {
+                left = rest;
+                start = Start {
+                    slot: listed.pack.slot,
+                    offset: Some(listed.pack.start),
+                };
+                continue;
+            }
+            let Some(header) = self.pack_header(listed.pack).await? else {
+                return Err(self.missing_record(listed.pack.start).await);
+            };
+            let places = pack::index(&header)
+                .map_err(|error| refused(&listed.pack.key(self.name()), error))?;
+            for place in places.iter().rev() {
+                let size = u64::try_from(place.bytes.len()).unwrap_or(u64::MAX);
+                let Some(rest) = left.checked_sub(size) else {
+                    break;
+                };
+                left = rest;
+                start = Start::of_merged(place);
+            }
+            break;
+        }
+        Ok(start)
     }
 
     async fn pin(&self, reader: &str, at: Cursor, ttl_ms: u32) -> Result<PinOutcome, Error> {
         let slot = match self.slot_to_pin(at).await? {
             Located::Segment(found) => found.slot.unwrap_or(Slot::FIRST),
+            Located::Merged(_) => self.packed_at(at.offset).await?.slot,
             Located::Trimmed(kept) => return Ok(PinOutcome::Trimmed(kept)),
             Located::Beyond(tail) if tail.offset == at.offset => tail.slot.unwrap_or(Slot::FIRST),
             Located::Beyond(tail) => {
@@ -460,11 +629,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         };
         Ok(match edited.pinned_until {
             Some(until) => PinOutcome::Pinned(until),
-            None => PinOutcome::Trimmed(Cursor {
-                offset: reply.state().first_kept_offset,
-                slot: Some(reply.first_kept()),
-                absent_until: None,
-            }),
+            None => PinOutcome::Trimmed(packs::first_kept(&reply)),
         })
     }
 
@@ -484,7 +649,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         })?;
         // The pin and the watermark are in one object, so that neither can pass the
         // other.
-        if reply.first_kept() > slot {
+        if reply.state().kept_slot() > slot {
             return Ok(Edited::to(None));
         }
         let mut pins = valid_pins(reply);
@@ -536,11 +701,12 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
     /// Deletes all slots below `first_kept` but the first. `below` is a listing of
     /// them, if there is one already.
-    async fn delete_below(
+    pub(super) async fn delete_below(
         &self,
         first_kept: Slot,
         below: Option<Page>,
-        report: &mut TrimReport,
+        deleted: &mut u64,
+        more: &mut bool,
     ) -> Result<(), Error> {
         if first_kept == Slot::FIRST {
             return Ok(());
@@ -563,16 +729,45 @@ impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
                 .filter(|object| self.may_be_deleted(&object.key, first_kept))
                 .map(|object| object.key.clone())
                 .collect();
-            if !keys.is_empty() {
-                let deleted = u64::try_from(keys.len()).unwrap_or(u64::MAX);
-                self.store().delete_many(keys).await?;
-                report.deleted = report.deleted.saturating_add(deleted);
-            }
-            report.more = page.more;
+            self.delete(keys, deleted).await?;
+            *more = page.more;
             match page.objects.last() {
                 Some(last) if page.more => after.clone_from(&last.key),
                 _ => break,
             }
+        }
+        Ok(())
+    }
+
+    /// Deletes the packs that hold nothing from `offset` on.
+    async fn delete_packs(
+        &self,
+        offset: u64,
+        deleted: &mut u64,
+        more: &mut bool,
+    ) -> Result<(), Error> {
+        let mut after: Option<String> = None;
+        for _ in 0..TRIM_PAGES_MAX {
+            let page = self.list_packs(after.as_deref()).await?;
+            let mut trimmed: Vec<PackKey> = page.packs.iter().map(|listed| listed.pack).collect();
+            trimmed.retain(|pack| pack.end <= offset);
+            let all = trimmed.len() == page.packs.len();
+            let keys: Vec<String> = trimmed.iter().map(|pack| pack.key(self.name())).collect();
+            after = keys.last().cloned();
+            self.delete(keys, deleted).await?;
+            if !(page.more && all) {
+                return Ok(());
+            }
+        }
+        *more = true;
+        Ok(())
+    }
+
+    async fn delete(&self, keys: Vec<String>, deleted: &mut u64) -> Result<(), Error> {
+        let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+        if count > 0 {
+            self.store().delete_many(keys).await?;
+            *deleted = deleted.saturating_add(count);
         }
         Ok(())
     }
@@ -587,6 +782,41 @@ impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
             .parse_slot(key)
             .is_some_and(|slot| slot < first_kept && slot != Slot::FIRST)
     }
+}
+
+fn planned(reply: &StateReply, from: Slot, end: Slot) -> Edited {
+    let before = reply.state();
+    let state = ChainState {
+        merged: Some(Merged {
+            first_slot: before.kept_slot(),
+            end_offset: before.packs_end(),
+            plan: Some(end),
+        }),
+        ..before.clone()
+    };
+    let still = before.first_kept == from && before.plan().is_none();
+    Edited::to(still.then_some(state))
+}
+
+fn merged(
+    reply: &StateReply,
+    (from, end): (Slot, Slot),
+    end_offset: u64,
+    next: Option<Slot>,
+) -> Edited {
+    let before = reply.state();
+    let state = ChainState {
+        first_kept: end,
+        merged: Some(Merged {
+            first_slot: before.kept_slot(),
+            end_offset,
+            plan: next,
+        }),
+        ..before.clone()
+    };
+    // Unless all of this still holds, the pack may have been trimmed already.
+    let still = before.first_kept == from && before.plan() == Some(end);
+    Edited::to(still.then_some(state))
 }
 
 fn unpinned(reply: &StateReply, reader: &str) -> Edited {

@@ -1,11 +1,12 @@
-//! What may change about a chain: how far it is trimmed, and who still reads.
+//! What may change about a chain: how far it is trimmed and merged, and who still
+//! reads.
 //!
 //! One small object that is replaced with `If-Match` and never deleted. A chain
-//! that was never trimmed or pinned has none.
+//! that was never trimmed, merged or pinned has none.
 
 use super::{Chain, at_key, refused};
 use crate::bucket::{Bucket, Found, Precondition, PutOutcome, Read, StoreTime, Version, Write};
-use crate::codec::{DecodeError, Decoder, Header, Kind, crc32c};
+use crate::codec::{DecodeError, Decoder, Header, Kind, Section, Tag, crc32c};
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::Slot;
@@ -31,15 +32,52 @@ pub struct Pin {
     pub expires_at: StoreTime,
 }
 
+/// The section with [`Merged`].
+const MERGED: Tag = Tag(16);
+
+/// Which part of a chain lies in packs instead of in slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The slot that held the first record that is kept.
+    pub first_slot: Slot,
+    /// The offset behind the last record in packs: the base offset of the first slot
+    /// that counts.
+    pub end_offset: u64,
+    /// The slots from the first that counts up to this one are to become a pack.
+    pub plan: Option<Slot>,
+}
+
+impl Merged {
+    fn decode(data: &[u8]) -> Result<Merged, DecodeError> {
+        let mut decoder = Decoder::new(data);
+        let merged = Merged {
+            first_slot: Slot(decoder.u64()?),
+            end_offset: decoder.u64()?,
+            plan: Some(Slot(decoder.u64()?)).filter(|plan| *plan != Slot::FIRST),
+        };
+        decoder.finish()?;
+        Ok(merged)
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let plan = self.plan.unwrap_or(Slot::FIRST);
+        [self.first_slot.0, self.end_offset, plan.0]
+            .map(u64::to_le_bytes)
+            .concat()
+    }
+}
+
 /// The mutable state of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainState {
-    /// Slots below this are trimmed, whether their objects exist or not.
+    /// Slots below this are trimmed or merged, whether their objects exist or not.
     pub first_kept: Slot,
     /// The first record that is kept.
     pub first_kept_offset: u64,
     /// In ascending order of reader, at most [`PINS_MAX`].
     pub pins: Vec<Pin>,
+    /// Where packs end, in a chain of which a part was ever to be merged.
+    pub merged: Option<Merged>,
 }
 
 impl ChainState {
@@ -48,7 +86,30 @@ impl ChainState {
         first_kept: Slot::FIRST,
         first_kept_offset: 0,
         pins: Vec::new(),
+        merged: None,
     };
+
+    /// The slot that holds the first record that is kept, or held it before it was
+    /// merged.
+    #[must_use]
+    pub fn kept_slot(&self) -> Slot {
+        self.merged
+            .map_or(self.first_kept, |merged| merged.first_slot)
+    }
+
+    /// The offset behind the last record in packs; the first that is kept if there
+    /// are none.
+    #[must_use]
+    pub fn packs_end(&self) -> u64 {
+        self.merged
+            .map_or(self.first_kept_offset, |merged| merged.end_offset)
+    }
+
+    /// Up to where the slots from the first that counts are to become a pack.
+    #[must_use]
+    pub fn plan(&self) -> Option<Slot> {
+        self.merged.and_then(|merged| merged.plan)
+    }
 
     fn decode(payload: &[u8]) -> Result<ChainState, DecodeError> {
         let mut decoder = Decoder::new(payload);
@@ -78,6 +139,7 @@ impl ChainState {
             first_kept,
             first_kept_offset,
             pins,
+            merged: None,
         })
     }
 
@@ -108,8 +170,15 @@ impl ChainState {
         if header.kind != Kind::State {
             return Err(DecodeError::Corrupt("it is not the state of a chain"));
         }
-        header.require_only(&[])?;
-        let state = ChainState::decode(payload)?;
+        header.require_only(&[MERGED])?;
+        let mut state = ChainState::decode(payload)?;
+        state.merged = header.section(MERGED).map(Merged::decode).transpose()?;
+        let in_order = state.kept_slot() <= state.first_kept
+            && state.first_kept_offset <= state.packs_end()
+            && state.plan().is_none_or(|plan| plan > state.first_kept);
+        if !in_order {
+            return Err(DecodeError::Corrupt("its watermarks are out of order"));
+        }
         Ok((header, state))
     }
 
@@ -134,7 +203,16 @@ impl ChainState {
             clock_margin_ms: 0,
             payload_bytes: u64::try_from(payload.len()).unwrap_or(u64::MAX),
             payload_crc: crc32c(&[&payload]),
-            sections: Vec::new(),
+            // Who did not know of packs would take merged records for trimmed ones.
+            sections: self
+                .merged
+                .map(|merged| Section {
+                    tag: MERGED,
+                    required: true,
+                    data: merged.encode(),
+                })
+                .into_iter()
+                .collect(),
         };
         let mut body = header.encode()?;
         body.extend_from_slice(&payload);
@@ -152,7 +230,7 @@ pub struct StateReply {
 }
 
 impl StateReply {
-    /// The first slot that is not trimmed.
+    /// The first slot that is neither trimmed nor merged.
     #[must_use]
     pub fn first_kept(&self) -> Slot {
         self.stored
