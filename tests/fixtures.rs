@@ -23,20 +23,26 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use ifmatch::codec::{DecodeError, Header};
-use ifmatch::log::{AppendOptions, Cursor, Keep, Segment};
+use ifmatch::log::{AppendOptions, Cursor, Keep, MergeOptions, Pack, Segment};
 use ifmatch::slots::{ChainState, Grace};
 use ifmatch::token::Epoch;
 use model::log::{batch, fenced, produced};
 use model::{HOUR_MS, World};
 
 /// What each fixture shows, and the key under which it is stored.
-const FIXTURES: [(&str, &str); 6] = [
+const FIXTURES: [(&str, &str); 9] = [
     ("1-settings", "log/l/_slot/ffffffffffffffff.0"),
     ("2-batch", "log/l/_slot/fffffffffffffffe.1"),
     ("3-producer", "log/l/_slot/fffffffffffffffd.2"),
     ("4-claim", "log/l/_slot/fffffffffffffffc.3"),
     ("5-pointers", "log/l/_slot/fffffffffffffff8.7"),
     ("6-state", "log/l/_state"),
+    ("7-planned-state", "log/l/_state"),
+    (
+        "8-pack",
+        "log/l/_pack/0000000000000008.0000000000000004.0000000000000002",
+    ),
+    ("9-merged-state", "log/l/_state"),
 ];
 
 /// A log with one object of each kind.
@@ -68,7 +74,7 @@ fn history() -> World {
     world
 }
 
-/// The state is added at the end, since a trim removes some of the others.
+/// The rest is added at the end, since trims and merges remove some of the others.
 fn objects() -> Vec<(&'static str, Vec<u8>)> {
     let world = history();
     let mut objects = Vec::new();
@@ -80,6 +86,18 @@ fn objects() -> Vec<(&'static str, Vec<u8>)> {
                 .run(logs.pin("l", "reader", Cursor::at(4), 60_000))
                 .unwrap();
             world.run(logs.trim("l", Keep::Start(4))).unwrap();
+        }
+        let logs = world.instance();
+        let options = MergeOptions {
+            spare: Keep::Start(8),
+            at_least: 1,
+        };
+        let mut merge = world.start(logs.merge("l", &options));
+        if name == "7-planned-state" {
+            merge.serve_until("PUT");
+            merge.serve();
+        } else if name == "8-pack" {
+            merge.finish().unwrap();
         }
         objects.push((name, world.object(key).unwrap().body));
     }
@@ -120,6 +138,8 @@ fn undump(text: &str) -> Vec<u8> {
 fn decode(name: &str, bytes: &[u8]) -> Result<(), DecodeError> {
     if name.ends_with("state") {
         ChainState::decode_object(bytes).map(drop)
+    } else if name.ends_with("pack") {
+        Pack::decode(bytes).map(drop)
     } else {
         Segment::decode(bytes.to_vec()).map(drop)
     }

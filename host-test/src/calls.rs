@@ -214,6 +214,18 @@ impl Retention<'_> {
         self.0.leave(result)
     }
 
+    /// Merges segments of a log.
+    pub async fn merge(
+        &mut self,
+        name: &str,
+        options: retention::MergeOptions,
+    ) -> Call<Result<retention::MergeReport, retention::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
+        let result = gate.behind(guest.call_merge(store, &name, options)).await;
+        self.0.leave(result)
+    }
+
     /// Sets a pin.
     pub async fn pin(
         &mut self,

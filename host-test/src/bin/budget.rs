@@ -15,7 +15,7 @@ use host_test::bindings::log::{
     AppendOptions, AppendOutcome, CreateOutcome, Cursor, ReadLimit, ReadOutcome, Settings, Token,
     Writer,
 };
-use host_test::bindings::retention::{Keep, PinOutcome};
+use host_test::bindings::retention::{Keep, MergeOptions, PinOutcome};
 use host_test::clock::{UnixMs, WorldClock};
 use host_test::host::Instance;
 use host_test::random::Seeded;
@@ -44,6 +44,10 @@ const MANY_SEARCHES: usize = 12;
 const READ_SEGMENTS: u64 = 200;
 /// Segments that are trimmed at once.
 const TRIMMED_SEGMENTS: u64 = 1_000;
+/// Small segments of the history that is replayed before and after they are merged.
+const REPLAYED_SEGMENTS: u64 = 10_000;
+/// How many times fewer requests a replay must take then.
+const REPLAY_GAIN_MIN: u64 = 100;
 /// For how long the leases here hold, and how often their holders renew them.
 const LEASE_MS: u32 = 10_000;
 const RENEWAL_MS: u64 = LEASE_MS as u64 / 3;
@@ -216,6 +220,7 @@ fn measure(book: &mut Book) -> Result<()> {
     simulate(SEED, async |world| appends(world, book).await)?;
     simulate(SEED, async |world| tails_and_reads(world, book).await)?;
     simulate(SEED, async |world| retention(world, book).await)?;
+    simulate(SEED, async |world| replays(world, book).await)?;
     simulate(SEED, async |world| leases(world, book).await)?;
     simulate(SEED, async |world| blobs(world, book).await)?;
     take_overs(book, "lease.take-over-ms", TAKE_OVER_MS_MAX, None)?;
@@ -485,6 +490,63 @@ async fn pin(instance: &mut Instance, log: &str, place: Cursor) -> Result<()> {
 async fn pins(instance: &mut Instance, log: &str, expected: usize) -> Result<()> {
     let pins = instance.retention().pins(log).await??;
     ensure!(pins.len() == expected, "{pins:?}");
+    Ok(())
+}
+
+/// A long history, before and after it is merged.
+async fn replays(world: &World, book: &mut Book) -> Result<()> {
+    let store = world.store();
+    let mut writer = world.instance("writer").await?;
+    for _ in 0..REPLAYED_SEGMENTS {
+        append(&mut writer, "l").await?;
+    }
+    world.pass(2 * HOUR).await;
+    let mut reader = world.instance("reader").await?;
+    let whole = replay(&mut reader, "l");
+    let before = REPLAYED_SEGMENTS + 4;
+    book.charge("replay.10000", before, store, whole).await?;
+    let options = MergeOptions {
+        spare: Keep::Records(0),
+        at_least: 64,
+    };
+    // One for each segment, five for each pack, two for each thousand deleted objects,
+    // and the tail (2), the watermark (1), its grace (1), and the first plan (3).
+    let packs = REPLAYED_SEGMENTS.div_ceil(1_000);
+    let maximum = REPLAYED_SEGMENTS + 7 * packs + 7;
+    let merging = async {
+        let report = writer.retention().merge("l", options).await??;
+        ensure!(
+            report.segments == REPLAYED_SEGMENTS - 1 && !report.more,
+            "{report:?}"
+        );
+        Ok(())
+    };
+    book.charge("merge.10000", maximum, store, merging).await?;
+    let mut reader = world.instance("reader").await?;
+    let whole = replay(&mut reader, "l");
+    let maximum = REPLAYED_SEGMENTS / REPLAY_GAIN_MIN;
+    book.charge("replay.10000-merged", maximum, store, whole)
+        .await?;
+    for offset in (0..REPLAYED_SEGMENTS - 1).step_by(997) {
+        // The tail (2), the watermark (1), the packs (1) and one of them.
+        let mut cold = world.instance("cold").await?;
+        let read = read_one(&mut cold, "l", at(offset));
+        book.charge("read.cold-merged", 5, store, read).await?;
+    }
+    Ok(())
+}
+
+/// Reads a log from its start to its end.
+async fn replay(instance: &mut Instance, log: &str) -> Result<()> {
+    let mut cursor = START;
+    loop {
+        match instance.log().read(log, cursor, ALL).await?? {
+            ReadOutcome::Records(batch) if batch.entries.is_empty() => break,
+            ReadOutcome::Records(batch) => cursor = batch.next,
+            other => bail!("{other:?}"),
+        }
+    }
+    ensure!(cursor.offset == REPLAYED_SEGMENTS, "{cursor:?}");
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //!
 //! * `basics`: what every function does, and what it costs.
 //! * `contention`: several writers at once.
+//! * `merging`: old segments in packs.
 //! * `misfortune`: one fault at a time.
 //! * `misuse`: wrong settings and wrong arguments.
 //! * `damage`: objects that are not what they should be.
@@ -16,6 +17,7 @@ mod basics;
 mod calls;
 mod contention;
 mod damage;
+mod merging;
 mod misfortune;
 mod misuse;
 mod workload;

@@ -5,7 +5,7 @@ use ifmatch::log as core;
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::log::Cursor;
 use crate::bindings::exports::ifmatch::protocols::retention::{
-    Guest, Keep, Limit, PinOutcome, PinnedReader, TrimReport,
+    Guest, Keep, Limit, MergeOptions, MergeReport, PinOutcome, PinnedReader, TrimReport,
 };
 use crate::bindings::exports::ifmatch::protocols::types::Error;
 use crate::convert::to_error;
@@ -14,14 +14,24 @@ use crate::log::{from_cursor, to_cursor};
 
 impl Guest for Component {
     fn trim(name: String, keep: Keep) -> Result<TrimReport, Error> {
-        let keep = match keep {
-            Keep::Start(offset) => core::Keep::Start(offset),
-            Keep::Records(records) => core::Keep::Records(records),
-            Keep::Bytes(bytes) => core::Keep::Bytes(bytes),
-            Keep::AgeMs(age_ms) => core::Keep::AgeMs(age_ms),
-        };
-        run(|instance| instance.logs.trim(&name, keep))
+        run(|instance| instance.logs.trim(&name, from_keep(keep)))
             .map(to_report)
+            .map_err(to_error)
+    }
+
+    fn merge(name: String, options: MergeOptions) -> Result<MergeReport, Error> {
+        let options = core::MergeOptions {
+            spare: from_keep(options.spare),
+            at_least: options.at_least,
+        };
+        run(|instance| instance.logs.merge(&name, &options))
+            .map(|report| MergeReport {
+                merged_until: report.merged_until,
+                packs: report.packs,
+                segments: report.segments,
+                deleted: report.deleted,
+                more: report.more,
+            })
             .map_err(to_error)
     }
 
@@ -52,6 +62,15 @@ impl Guest for Component {
                 expires_at: pin.expires_at.unix_ms,
             })
             .collect())
+    }
+}
+
+fn from_keep(keep: Keep) -> core::Keep {
+    match keep {
+        Keep::Start(offset) => core::Keep::Start(offset),
+        Keep::Records(records) => core::Keep::Records(records),
+        Keep::Bytes(bytes) => core::Keep::Bytes(bytes),
+        Keep::AgeMs(age_ms) => core::Keep::AgeMs(age_ms),
     }
 }
 
