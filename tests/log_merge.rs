@@ -345,7 +345,7 @@ fn one_call_does_a_bounded_amount_of_work() {
 }
 
 #[test]
-fn scenario_59_cursors_from_before_a_merge_go_on_without_a_gap() {
+fn scenario_70_cursors_from_before_a_merge_go_on_without_a_gap() {
     let world = filled(30);
     let cursors = cursors(&world, 30);
     let follower = world.instance();
@@ -372,7 +372,7 @@ fn scenario_59_cursors_from_before_a_merge_go_on_without_a_gap() {
 }
 
 #[test]
-fn scenario_59_a_reader_that_a_merge_overtakes_in_mid_read_sees_no_gap() {
+fn scenario_70_a_reader_that_a_merge_overtakes_in_mid_read_sees_no_gap() {
     // A merge of everything happens before each single request of a read.
     for step in 0..60 {
         let world = filled(40);
@@ -414,7 +414,7 @@ fn die_at(world: &World, step: usize, applied: bool) -> bool {
 }
 
 #[test]
-fn scenario_60_a_merge_that_dies_at_any_step_is_finished_by_the_next() {
+fn scenario_71_a_merge_that_dies_at_any_step_is_finished_by_the_next() {
     for applied in [false, true] {
         for step in 0..200 {
             let world = filled(13);
@@ -439,7 +439,7 @@ fn scenario_60_a_merge_that_dies_at_any_step_is_finished_by_the_next() {
 }
 
 #[test]
-fn scenario_61_two_merges_at_once_make_the_same_packs() {
+fn scenario_72_two_merges_at_once_make_the_same_packs() {
     for first in 0..40 {
         for second in 0..30 {
             let world = filled(8);
@@ -472,7 +472,7 @@ fn scenario_61_two_merges_at_once_make_the_same_packs() {
 }
 
 #[test]
-fn scenario_62_a_pack_that_arrives_late_is_harmless_and_goes_with_the_next_trim() {
+fn scenario_73_a_pack_that_arrives_late_is_harmless_and_goes_with_the_next_trim() {
     let world = filled(20);
     let sleepy = world.instance();
     let options = before(10);
@@ -511,7 +511,7 @@ fn scenario_62_a_pack_that_arrives_late_is_harmless_and_goes_with_the_next_trim(
 }
 
 #[test]
-fn scenario_63_a_writer_that_slept_through_a_merge_appends_at_the_true_tail() {
+fn scenario_74_a_writer_that_slept_through_a_merge_appends_at_the_true_tail() {
     let world = World::new();
     let (writer, other) = (world.instance(), world.instance());
     fill(&world, &other, 0..3);
@@ -544,7 +544,7 @@ fn scenario_63_a_writer_that_slept_through_a_merge_appends_at_the_true_tail() {
 }
 
 #[test]
-fn scenario_64_a_merge_that_slept_does_not_pack_what_stands_in_merged_slots() {
+fn scenario_75_a_merge_that_slept_does_not_pack_what_stands_in_merged_slots() {
     // The run is the one slot that a sleeping writer fills again, with two records
     // instead of one.
     let world = World::new();
@@ -573,7 +573,7 @@ fn scenario_64_a_merge_that_slept_does_not_pack_what_stands_in_merged_slots() {
 }
 
 #[test]
-fn scenario_65_a_trim_at_any_step_of_a_merge_leaves_what_it_should() {
+fn scenario_76_a_trim_at_any_step_of_a_merge_leaves_what_it_should() {
     for cut in [3, 8, 11] {
         for step in 0..60 {
             let world = filled(14);

@@ -131,7 +131,7 @@ fn on_a_real_server() -> Result<()> {
     })
 }
 
-/// Scenario 60: a merge is killed at any moment; the next one finishes it, and the log
+/// Scenario 71: a merge is killed at any moment; the next one finishes it, and the log
 /// is whole all the time.
 #[test]
 fn a_killed_merge_is_finished_by_the_next() -> Result<()> {
@@ -163,7 +163,7 @@ fn a_killed_merge_is_finished_by_the_next() -> Result<()> {
     Ok(())
 }
 
-/// Scenario 63: a writer sleeps while its slot is filled, merged and deleted. What it
+/// Scenario 74: a writer sleeps while its slot is filled, merged and deleted. What it
 /// stores there is not taken for the record, and it appends at the true tail.
 #[test]
 fn a_writer_that_slept_through_a_merge_appends_at_the_true_tail() -> Result<()> {
