@@ -6,6 +6,7 @@
 //! of `docs/SCENARIOS.md`.
 
 #![allow(
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,

@@ -9,6 +9,7 @@
 //! `IFMATCH_SEEDS=n` that many.
 
 #![allow(
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
