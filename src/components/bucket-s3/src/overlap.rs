@@ -45,39 +45,26 @@ fn block() {
     }
 }
 
-/// Runs tasks to their ends, at most `window` of them at once. The results are
-/// in the order of the tasks.
+/// A task under way, which leaves its result where whoever made it finds it.
+pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Runs tasks to their ends, at most `window` of them at once, in their order.
 ///
 /// All tasks under way are polled in every round. There are at most 64 of them,
 /// and asking a pollable costs a thousandth of what a request takes.
-pub fn run_all<F: Future>(tasks: impl IntoIterator<Item = F>, window: usize) -> Vec<F::Output> {
+pub fn run_all(mut tasks: Vec<Task<'_>>, window: usize) {
     let mut context = Context::from_waker(Waker::noop());
-    let mut results: Vec<Option<F::Output>> = Vec::new();
-    let mut tasks = tasks.into_iter();
-    let mut under_way: Vec<(usize, Pin<Box<F>>)> = Vec::new();
-    loop {
-        while under_way.len() < window.max(1) {
-            let Some(task) = tasks.next() else { break };
-            under_way.push((results.len(), Box::pin(task)));
-            results.push(None);
-        }
-        if under_way.is_empty() {
-            return results.into_iter().flatten().collect();
-        }
+    while !tasks.is_empty() {
         WAITING.with_borrow_mut(Vec::clear);
-        let before = under_way.len();
-        under_way.retain_mut(|(position, task)| match task.as_mut().poll(&mut context) {
-            Poll::Ready(result) => {
-                if let Some(slot) = results.get_mut(*position) {
-                    *slot = Some(result);
-                }
-                false
-            }
-            Poll::Pending => true,
+        let before = tasks.len();
+        let mut under_way = 0;
+        tasks.retain_mut(|task| {
+            under_way += 1;
+            under_way > window.max(1) || task.as_mut().poll(&mut context).is_pending()
         });
         // A task that ended makes room for the next one, which is to start
         // before anything blocks.
-        if under_way.len() == before {
+        if tasks.len() == before {
             block();
         }
     }

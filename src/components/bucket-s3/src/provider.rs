@@ -4,11 +4,14 @@
 use std::rc::Rc;
 
 use crate::bindings::wasi::cli::environment;
-use crate::overlap::{run, run_all};
+use crate::overlap::{Task, run, run_all};
 use crate::s3::bucket::Bucket;
 use crate::s3::config::Config;
 use crate::s3::port::{Error, MAX_BATCH, Page, Presigned, PutOutcome, Read, Reply, Write};
 use crate::wasi_http::WasiHttp;
+
+/// What a task that was never run would leave. None is.
+const UNFINISHED: Error = Error::Other(String::new());
 
 type Instance = Result<Rc<Bucket<WasiHttp>>, Error>;
 
@@ -38,27 +41,33 @@ fn batch(size: usize) -> Instance {
 pub fn get_many(reads: Vec<Read>) -> Vec<Result<Reply, Error>> {
     let bucket = match batch(reads.len()) {
         Ok(bucket) => bucket,
-        Err(error) => return reads.iter().map(|_| Err(error.clone())).collect(),
+        Err(error) => return vec![Err(error); reads.len()],
     };
+    let mut replies = vec![Err(UNFINISHED); reads.len()];
     let budget = bucket.budget();
-    let (bucket, budget) = (&bucket, &budget);
-    let tasks = reads
-        .into_iter()
-        .map(|read| async move { bucket.get(&read, budget).await });
-    run_all(tasks, bucket.config().limits.in_flight)
+    let mut tasks = Vec::with_capacity(reads.len());
+    for (reply, read) in replies.iter_mut().zip(&reads) {
+        let task = async { *reply = bucket.get(read, &budget).await };
+        tasks.push(Box::pin(task) as Task<'_>);
+    }
+    run_all(tasks, bucket.config().limits.in_flight);
+    replies
 }
 
 /// The results of several writes, in their order. Their requests overlap.
 pub fn put_many(writes: Vec<Write>) -> Vec<Result<PutOutcome, Error>> {
     let bucket = match batch(writes.len()) {
         Ok(bucket) => bucket,
-        Err(error) => return writes.iter().map(|_| Err(error.clone())).collect(),
+        Err(error) => return vec![Err(error); writes.len()],
     };
-    let bucket = &bucket;
-    let tasks = writes
-        .into_iter()
-        .map(|write| async move { bucket.put(write).await });
-    run_all(tasks, bucket.config().limits.in_flight)
+    let mut outcomes = vec![Err(UNFINISHED); writes.len()];
+    let mut tasks = Vec::with_capacity(writes.len());
+    for (outcome, write) in outcomes.iter_mut().zip(writes) {
+        let task = async { *outcome = bucket.put(write).await };
+        tasks.push(Box::pin(task) as Task<'_>);
+    }
+    run_all(tasks, bucket.config().limits.in_flight);
+    outcomes
 }
 
 /// The result of a batch of one.

@@ -20,19 +20,20 @@ pub(crate) struct Instance {
 }
 
 thread_local! {
-    static INSTANCE: Instance = {
+    /// For good, so that whoever asks for it gets a plain reference.
+    static INSTANCE: &'static Instance = {
         let store = Rc::new(Store::new(Port, Host));
-        Instance {
+        Box::leak(Box::new(Instance {
             logs: Logs::new(store.clone()),
             leases: Leases::new(store.clone()),
             manifests: Manifests::new(store.clone()),
             blobs: Blobs::new(store.clone()),
             store,
-        }
+        }))
     };
 }
 
 /// Runs an operation on this instance.
 pub(crate) fn run<T>(operation: impl FnOnce(&Instance) -> T) -> T {
-    INSTANCE.with(operation)
+    operation(INSTANCE.with(|instance| *instance))
 }
