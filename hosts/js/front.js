@@ -3,7 +3,7 @@
 /** Which argument is a number. */
 const NUMBERS = { contend: 2, audit: 1, measure: 1 };
 /** The status of an error of the script. */
-const SCRIPT_ERROR = 422;
+export const SCRIPT_ERROR = 422;
 
 /** The function and the arguments of `/FUNCTION/ARGUMENT/...`; `:` stands for a slash. */
 export function parse(path) {

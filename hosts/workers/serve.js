@@ -12,9 +12,11 @@ process.once('SIGTERM', () => process.exit());
 
 await transpiled(route, component, { waits: true });
 const settings = Object.entries(process.env).filter(([name]) => /^(AWS|IFMATCH)_/.test(name));
-await start(fileURLToPath(new URL(`${route}.jsonc`, import.meta.url)), {
+// Over `fetch`, a Worker has settings; with R2, only a binding, which is left out
+// where the setting of that meaning is.
+const bound = route === 'fetch' || process.env.IFMATCH_BUCKET !== undefined;
+await start(fileURLToPath(new URL(bound ? `${route}.jsonc` : `${route}-unbound.jsonc`, import.meta.url)), {
   state: join(folder, 'state'),
   port: Number(port),
-  // The binding is all that a Worker with R2 has.
   vars: route === 'fetch' ? Object.fromEntries(settings) : {},
 });

@@ -5,6 +5,7 @@
 
 mod call;
 mod install;
+mod javascript;
 mod matrix;
 mod python;
 mod server;
@@ -38,6 +39,10 @@ const HOSTS: &[Host] = &[
     wash::COMPOSED,
     wash::LINKED,
     python::HOST,
+    javascript::NODE,
+    javascript::WORKERS,
+    javascript::WORKERS_R2,
+    javascript::BROWSER,
 ];
 
 /// Hosts that are known to take the components and cannot be installed by this
@@ -59,11 +64,11 @@ pub struct Host {
     pub shipped: &'static str,
     /// The composition that is run: the script with the shipped artifact.
     pub artifact: &'static str,
-    /// How many instances append to one log at once.
-    pub contenders: u32,
-    /// What the error about a missing setting must name besides the setting: the place
-    /// where this host takes settings from.
-    pub settings: &'static str,
+    /// Several instances append to one log at once.
+    pub contest: Contest,
+    /// What the error about a missing setting must name: the setting, and the place
+    /// where this host takes settings from. Empty if there are none.
+    pub settings: &'static [&'static str],
     /// What the error must name when the host lets no request out, or `None` if it
     /// cannot refuse requests.
     pub refusal: Option<&'static str>,
@@ -71,6 +76,15 @@ pub struct Host {
     pub install: fn() -> Result<Installed>,
     /// Gets it ready to call the script.
     pub open: fn(&Installed, &Situation) -> Result<Box<dyn Session>>,
+}
+
+/// How many instances append at once, and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Contest {
+    /// Instances.
+    pub contenders: u32,
+    /// Records of each.
+    pub records: u32,
 }
 
 /// What a host is started with.
@@ -228,7 +242,7 @@ mod tests {
             assert!(HOSTS[..at].iter().all(|other| other.name != host.name));
             artifacts::find(host.shipped).unwrap();
             artifacts::find(host.artifact).unwrap();
-            assert!(host.contenders > 1, "{}: nobody races", host.name);
+            assert!(host.contest.contenders > 1, "{}: nobody races", host.name);
         }
     }
 

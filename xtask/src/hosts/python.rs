@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::install::{self, Installed};
 use super::session::{Program, Session};
-use super::{Host, Situation};
+use super::{Contest, Host, Situation};
 use crate::workspace;
 
 const VERSION: &str = "50.0.1";
@@ -16,8 +16,11 @@ pub const HOST: Host = Host {
     route: "wasi:http",
     shipped: "ifmatch",
     artifact: "acceptance-app",
-    contenders: 4,
-    settings: "environment",
+    contest: Contest {
+        contenders: 4,
+        records: 10,
+    },
+    settings: &["IFMATCH_BUCKET", "environment"],
     // Without `add_wasi_http` there is nothing to link with; wasmtime says so itself.
     refusal: Some("wasi:http"),
     install,

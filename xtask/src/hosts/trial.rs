@@ -10,12 +10,10 @@ use super::call::Call;
 use super::install::Installed;
 use super::session::Session;
 use super::store::Store;
-use super::{Host, Situation, home};
+use super::{Contest, Host, Situation, home};
 use crate::report::Report;
 use crate::workspace;
 
-/// How many records each contender appends.
-const RECORDS: u32 = 10;
 /// The setting that is left out to see what a user is told.
 const MISSING: &str = "IFMATCH_BUCKET";
 
@@ -109,8 +107,9 @@ pub fn run(host: &'static Host, store: &Store, shipped: &Report, appends: u32) -
             if let Err(error) = script(&mut row, &installed, store, appends) {
                 row.add("started", Err(error));
             }
-            let settings = missing_setting(host, &installed, store);
-            row.add("settings", settings);
+            if !host.settings.is_empty() {
+                row.add("settings", missing_setting(host, &installed, store));
+            }
             if let Some(words) = host.refusal {
                 row.add("refusal", refusal(host, &installed, store, words));
             }
@@ -150,10 +149,7 @@ fn script(row: &mut Row, installed: &Installed, store: &Store, appends: u32) -> 
         prefix: prefix.clone(),
     })?;
     row.features.extend(read_steps(&steps)?);
-    row.add(
-        "contest",
-        contest(session.as_ref(), &prefix, host.contenders),
-    );
+    row.add("contest", contest(session.as_ref(), &prefix, host.contest));
     let measured = session.call(&Call::Measure {
         prefix,
         count: appends,
@@ -188,14 +184,18 @@ fn read_steps(text: &str) -> Result<Vec<Feature>> {
 }
 
 /// Several instances append to one log at once.
-fn contest(session: &dyn Session, prefix: &str, contenders: u32) -> Result<String> {
+fn contest(session: &dyn Session, prefix: &str, size: Contest) -> Result<String> {
+    let Contest {
+        contenders,
+        records,
+    } = size;
     let answers: Vec<Result<String>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..contenders)
             .map(|number| {
                 let call = Call::Contend {
                     prefix: prefix.to_owned(),
                     who: format!("contender-{number}"),
-                    count: RECORDS,
+                    count: records,
                 };
                 scope.spawn(move || session.call(&call))
             })
@@ -212,7 +212,7 @@ fn contest(session: &dyn Session, prefix: &str, contenders: u32) -> Result<Strin
         let answer: Value = serde_json::from_str(&answer?)?;
         lost += answer["races_lost"].as_u64().context("no races-lost")?;
     }
-    let records = contenders.saturating_mul(RECORDS);
+    let records = contenders.saturating_mul(records);
     session.call(&Call::Audit {
         prefix: prefix.to_owned(),
         records,
@@ -244,7 +244,7 @@ fn missing_setting(host: &Host, installed: &Installed, store: &Store) -> Result<
     let mut settings = store.settings();
     settings.retain(|(name, _)| name != MISSING);
     let error = failure(open(host, installed, settings, true))?;
-    told(&error, &[MISSING, host.settings])
+    told(&error, host.settings)
 }
 
 /// A user whose host lets no request out reads which setting of the host does.
@@ -318,7 +318,14 @@ mod tests {
                 }
             }
         }
-        assert!(contest(&Shared, "x", 2).is_err());
-        assert!(contest(&Shared, "x", 1).unwrap().contains("2 races lost"));
+        let contest = |contenders| {
+            let size = Contest {
+                contenders,
+                records: 10,
+            };
+            contest(&Shared, "x", size)
+        };
+        assert!(contest(2).is_err());
+        assert!(contest(1).unwrap().contains("2 races lost"));
     }
 }

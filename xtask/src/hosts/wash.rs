@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::install::{self, Installed};
 use super::server::{Server, free_port};
 use super::session::Session;
-use super::{Host, Situation};
+use super::{Contest, Host, Situation};
 use crate::workspace;
 
 /// The Python package that brings the program.
@@ -22,8 +22,11 @@ pub const COMPOSED: Host = Host {
     route: "wasi:http",
     shipped: "ifmatch",
     artifact: "front-app",
-    contenders: 8,
-    settings: "wasmCloud: environment",
+    contest: Contest {
+        contenders: 8,
+        records: 10,
+    },
+    settings: &["IFMATCH_BUCKET", "wasmCloud: environment"],
     refusal: Some("allowedHosts"),
     install,
     open: |installed, situation| open(installed, situation, &[]),

