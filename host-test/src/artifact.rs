@@ -24,6 +24,8 @@ pub enum Artifact {
     Ifmatch,
     /// The example `examples/orders`, composed with all that it needs.
     OrdersApp,
+    /// The example `examples/acid-table`, composed with all that it needs.
+    AcidTableApp,
 }
 
 impl Artifact {
@@ -34,6 +36,7 @@ impl Artifact {
             Self::Protocols => "protocols.wasm",
             Self::Ifmatch => "ifmatch.wasm",
             Self::OrdersApp => "orders-app.wasm",
+            Self::AcidTableApp => "acid-table-app.wasm",
         }
     }
 

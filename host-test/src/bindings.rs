@@ -3,7 +3,7 @@
 #[allow(missing_docs, reason = "the documentation of these items is in WIT")]
 mod generated {
     wasmtime::component::bindgen!({
-        path: ["../wit/bucket", "../wit/protocols", "../examples/orders/wit"],
+        path: ["../wit/bucket", "../wit/protocols", "../examples/orders/wit", "../examples/acid-table/wit"],
         inline: "
             package ifmatch:harness;
             world components {
@@ -18,6 +18,7 @@ mod generated {
                 export ifmatch:protocols/transaction@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
                 export example:orders/orders@0.1.0;
+                export example:acid-table/tables@0.1.0;
             }
         ",
         world: "ifmatch:harness/components",
@@ -62,6 +63,11 @@ pub mod retention {
 /// `example:orders/orders`, of `examples/orders`.
 pub mod orders {
     pub use super::generated::exports::example::orders::orders::*;
+}
+
+/// `example:acid-table/tables`, of `examples/acid-table`.
+pub mod tables {
+    pub use super::generated::exports::example::acid_table::tables::*;
 }
 
 /// `ifmatch:protocols/lease`.

@@ -4,10 +4,11 @@
 //! not export; the inner one is the component's own.
 
 use crate::bindings::{
-    blob, bucket, lease, log, manifest, orders, receipts, retention, transaction,
+    blob, bucket, lease, log, manifest, orders, receipts, retention, tables, transaction,
 };
 use crate::host::{Entered, Instance};
 use anyhow::Result as Call;
+use wasmtime::component::ResourceAny;
 
 /// Calls of `ifmatch:bucket/bucket` in one instance.
 pub struct Bucket<'a>(pub(crate) &'a mut Instance);
@@ -502,6 +503,70 @@ impl Orders<'_> {
     pub async fn since(&mut self, number: u64) -> Call<Result<Vec<String>, String>> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.orders)?;
         let result = gate.behind(guest.call_since(store, number)).await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `example:acid-table/tables` in one instance.
+pub struct Tables<'a>(pub(crate) &'a mut Instance);
+
+impl Tables<'_> {
+    /// Begins a transaction.
+    pub async fn begin(&mut self, table: &str, name: &str) -> Call<Result<ResourceAny, String>> {
+        let (table, name) = (table.to_owned(), name.to_owned());
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.tables)?;
+        let begun = guest.transaction();
+        let result = gate.behind(begun.call_begin(store, &table, &name)).await;
+        self.0.leave(result)
+    }
+
+    /// Reads rows.
+    pub async fn read(
+        &mut self,
+        transaction: ResourceAny,
+        keys: &[String],
+    ) -> Call<Result<Vec<Option<String>>, String>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.tables)?;
+        let guest = guest.transaction();
+        let result = gate.behind(guest.call_read(store, transaction, keys)).await;
+        self.0.leave(result)
+    }
+
+    /// The keys of all rows.
+    pub async fn keys(&mut self, transaction: ResourceAny) -> Call<Vec<String>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.tables)?;
+        let guest = guest.transaction();
+        let result = gate.behind(guest.call_keys(store, transaction)).await;
+        self.0.leave(result)
+    }
+
+    /// Changes a row.
+    pub async fn write(
+        &mut self,
+        transaction: ResourceAny,
+        key: &str,
+        value: Option<&str>,
+    ) -> Call<()> {
+        let change = tables::Change {
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+        };
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.tables)?;
+        let guest = guest.transaction();
+        let result = gate
+            .behind(guest.call_write(store, transaction, &change))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Ends a transaction.
+    pub async fn commit(
+        &mut self,
+        transaction: ResourceAny,
+    ) -> Call<Result<tables::Outcome, String>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.tables)?;
+        let guest = guest.transaction();
+        let result = gate.behind(guest.call_commit(store, transaction)).await;
         self.0.leave(result)
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::artifact::{Artifact, engine};
 use crate::bindings::{
-    blob, bucket, lease, log, manifest, orders, receipts, retention, transaction,
+    blob, bucket, lease, log, manifest, orders, receipts, retention, tables, transaction,
 };
 use crate::calls::{
-    Blob, Bucket, Deletion, Lease, Log, Manifest, Orders, Presign, Receipts, Retention, Transaction,
+    Blob, Bucket, Deletion, Lease, Log, Manifest, Orders, Presign, Receipts, Retention, Tables,
+    Transaction,
 };
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
@@ -86,6 +87,7 @@ struct Prepared {
     blob: Option<blob::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
     orders: Option<orders::GuestIndices>,
+    tables: Option<tables::GuestIndices>,
 }
 
 impl Prepared {
@@ -150,12 +152,17 @@ impl Prepared {
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
+            tables: self
+                .tables
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
         })
     }
 }
 
 fn prepared(artifact: Artifact) -> Result<&'static Prepared> {
-    static SLOTS: [OnceLock<Result<Prepared, String>>; 4] = [const { OnceLock::new() }; 4];
+    static SLOTS: [OnceLock<Result<Prepared, String>>; 5] = [const { OnceLock::new() }; 5];
     let slot = &SLOTS[artifact as usize];
     let prepared = slot.get_or_init(|| prepare(artifact).map_err(|error| format!("{error:#}")));
     prepared.as_ref().map_err(|error| anyhow!("{error}"))
@@ -179,6 +186,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         blob: blob::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
         orders: orders::GuestIndices::new(&pre).ok(),
+        tables: tables::GuestIndices::new(&pre).ok(),
         pre,
     })
 }
@@ -349,6 +357,7 @@ pub(crate) struct Exports {
     pub blob: Option<blob::Guest>,
     pub receipts: Option<receipts::Guest>,
     pub orders: Option<orders::Guest>,
+    pub tables: Option<tables::Guest>,
 }
 
 /// A running component. Dropping it kills it; what it has sent is still on its way.
@@ -426,6 +435,11 @@ impl Instance {
     /// Calls of `ifmatch:protocols/blob`.
     pub fn blob(&mut self) -> Blob<'_> {
         Blob(self)
+    }
+
+    /// Calls of `example:acid-table/tables`.
+    pub fn tables(&mut self) -> Tables<'_> {
+        Tables(self)
     }
 
     /// Calls of `example:orders/orders`.

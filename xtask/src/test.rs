@@ -69,6 +69,7 @@ const CORE: &[&str] = &[
     "ifmatch",
     "protocols",
     "orders",
+    "acid-table",
     "acceptance",
     "rival",
     "front",

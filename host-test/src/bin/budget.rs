@@ -8,6 +8,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use host_test::artifact::Artifact;
+use host_test::bindings::blob::Reference;
 use host_test::bindings::lease::{
     AcquireOutcome, ClockBounds, Grant, ReleaseOutcome, RenewOutcome, Request,
 };
@@ -15,6 +16,7 @@ use host_test::bindings::log::{
     AppendOptions, AppendOutcome, CreateOutcome, Cursor, ReadLimit, ReadOutcome, Settings, Token,
     Writer,
 };
+use host_test::bindings::manifest::{Change, CommitOutcome, Dependency, Edit, Item};
 use host_test::bindings::retention::{Keep, MergeOptions, PinOutcome};
 use host_test::clock::{UnixMs, WorldClock};
 use host_test::host::Instance;
@@ -442,6 +444,33 @@ async fn blobs(world: &World, book: &mut Book) -> Result<()> {
     book.charge("blob.contains", 1, store, async {
         ensure!(a.blob().contains("s", &blobs[..1]).await?? == [true]);
         Ok(())
+    })
+    .await?;
+    let item = |blob: &Reference| Item {
+        key: blob.digest.clone(),
+        value: Vec::new(),
+        blobs: vec![blob.clone()],
+    };
+    let commit = async |a: &mut Instance, base: u64, blobs: &[Reference]| {
+        let change = Change {
+            base,
+            depends_on: Dependency::Edits,
+            edits: blobs.iter().map(item).map(Edit::Set).collect(),
+            writer: Writer::Shared,
+            author: String::new(),
+            message: String::new(),
+            id: None,
+        };
+        match a.manifest().commit("s", &change).await?? {
+            CommitOutcome::Committed(_) => Ok(()),
+            other => bail!("{other:?}"),
+        }
+    };
+    commit(&mut a, 0, &blobs).await?;
+    book.charge("commit.with-4-new-blobs", 5, store, async {
+        let bodies: Vec<Vec<u8>> = (0..4).map(|body| vec![body; 200]).collect();
+        let blobs = put(&mut a, &bodies).await?;
+        commit(&mut a, 1, &blobs).await
     })
     .await?;
     book.charge("blob.key", 0, store, async {
