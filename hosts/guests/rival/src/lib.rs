@@ -21,10 +21,12 @@ wit_bindgen::generate!({
 use std::fmt::Debug;
 
 use exports::ifmatch::acceptance::rival::{Guest, Leadership, Produced, Written};
+use ifmatch::protocols::blob;
 use ifmatch::protocols::lease::{self, AcquireOutcome, Request};
 use ifmatch::protocols::log::{
     self, AppendOptions, AppendOutcome, Cursor, Producer, ReadLimit, ReadOutcome, Writer,
 };
+use ifmatch::protocols::manifest::{self, Change, CommitOutcome, Dependency, Edit, Item};
 use ifmatch::protocols::types::Token;
 
 struct Rival;
@@ -69,6 +71,55 @@ impl Guest for Rival {
                 .collect(),
             ReadOutcome::Trimmed(kept) => Err(text(kept)),
         }
+    }
+
+    fn commit(
+        manifest: String,
+        base: u64,
+        key: String,
+        value: String,
+        epoch: Option<u64>,
+    ) -> Result<u64, String> {
+        let change = Change {
+            base,
+            depends_on: Dependency::Edits,
+            edits: vec![Edit::Set(Item {
+                key,
+                value: value.into_bytes(),
+                blobs: Vec::new(),
+            })],
+            writer: match epoch {
+                Some(epoch) => Writer::Fenced(Token { epoch }),
+                None => Writer::Shared,
+            },
+            author: "rival".to_owned(),
+            message: String::new(),
+            id: None,
+        };
+        match manifest::commit(&manifest, &change).map_err(text)? {
+            CommitOutcome::Committed(version) => Ok(version),
+            other => Err(text(other)),
+        }
+    }
+
+    fn items(manifest: String) -> Result<Vec<(String, String)>, String> {
+        let snapshot = manifest::latest(&manifest).map_err(text)?;
+        let items = snapshot.map(|snapshot| snapshot.items).unwrap_or_default();
+        items
+            .into_iter()
+            .map(|item| Ok((item.key, String::from_utf8(item.value).map_err(text)?)))
+            .collect()
+    }
+
+    fn fetch(manifest: String, key: String) -> Result<Option<Vec<u8>>, String> {
+        let snapshot = manifest::latest(&manifest).map_err(text)?;
+        let items = snapshot.map(|snapshot| snapshot.items).unwrap_or_default();
+        let named = items.into_iter().find(|item| item.key == key);
+        let Some(reference) = named.and_then(|item| item.blobs.into_iter().next()) else {
+            return Err(format!("{key} names no blob"));
+        };
+        let mut found = blob::get(&manifest, &[reference]).map_err(text)?;
+        found.pop().ok_or_else(|| "no answer".to_owned())
     }
 
     fn lead(lease: String, holder: String, timeout_ms: u32) -> Result<Leadership, String> {

@@ -1,12 +1,14 @@
 //! A lease that changes hands, by agreement and by silence.
 
 use super::log::{bodies, options, own, read};
+use super::manifest::change;
 use super::{equal, text, unexpected};
 use crate::ifmatch::acceptance::rival::{self, Leadership, Written};
 use crate::ifmatch::protocols::lease::{
     self, AcquireOutcome, Grant, ReleaseOutcome, RenewOutcome, Request, Successor,
 };
 use crate::ifmatch::protocols::log::{self, AppendOptions, AppendOutcome, Writer};
+use crate::ifmatch::protocols::manifest::{self, CommitOutcome};
 use crate::ifmatch::protocols::types::Token;
 
 /// Longer than any lease here can hold.
@@ -72,11 +74,21 @@ pub fn take_over(prefix: &str) -> Result<String, String> {
         other => return unexpected("the old leader's append", other),
     }
     equal(
+        "the new leader's commit",
+        rival::commit(&name, 0, "leader", "rival", Some(epoch))?,
+        1,
+    )?;
+    let late = change(1, &[("leader", "first")], Writer::Fenced(grant.token));
+    match manifest::commit(&name, &late).map_err(text)? {
+        CommitOutcome::Fenced(token) => equal("the token", token.epoch, epoch)?,
+        other => return unexpected("the old leader's commit", other),
+    }
+    equal(
         "the log",
         read(&name)?,
         own(&["by the first", "by the rival"]),
     )?;
-    Ok("taken over, the old leader refused".to_owned())
+    Ok("taken over, the old leader refused by log and manifest".to_owned())
 }
 
 fn acquire(name: &str, duration_ms: u32) -> Result<Grant, String> {

@@ -1,8 +1,10 @@
 //! The steps of the script, in the order in which they run.
 
+mod blob;
 mod errors;
 mod lease;
 mod log;
+mod manifest;
 
 use std::fmt::Debug;
 
@@ -17,6 +19,8 @@ pub const STEPS: &[(&str, Step)] = &[
     ("trim", log::trim),
     ("lease", lease::hand_over),
     ("take-over", lease::take_over),
+    ("manifest", manifest::rebase_and_conflict),
+    ("blob", blob::put_and_get),
     ("errors", errors::refusals),
 ];
 
