@@ -7,6 +7,7 @@
 //! before it. `docs/PROTOCOLS.md` has the argument and the counter-examples for
 //! each guard below.
 
+pub(crate) mod retain;
 mod state;
 
 use crate::bucket::{

@@ -73,7 +73,14 @@ impl<B: Bucket + Deletion, E: Env> Logs<B, E> {
         }
         let (state, mut report) = log.merge(options).await?;
         let (mut deleted, mut more) = (0, false);
-        log.delete_below(state.first_kept(), None, &mut deleted, &mut more)
+        log.chain
+            .delete_below(
+                log.store(),
+                state.first_kept(),
+                None,
+                &mut deleted,
+                &mut more,
+            )
             .await?;
         report.deleted = deleted;
         report.more |= more;

@@ -4,25 +4,20 @@ use super::pack::{self, PackKey, Place};
 use super::pointers::Pointer;
 use super::search::{self, Located};
 use super::tail::Tail;
-use super::{Cursor, Log, Logs, PRODUCER_ID_BYTES_MAX, packs};
+use super::{Cursor, Log, Logs, packs};
 use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, Page, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
-use crate::keys::{Slot, quoted};
-use crate::slots::{ChainState, Merged, PINS_MAX, Pin, StateReply, Swapped, refused};
+use crate::keys::Slot;
+use crate::slots::retain::{
+    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, TRIM_PAGES_MAX, check_reader, check_ttl, delete,
+    too_many_changes, valid_pins,
+};
+use crate::slots::{ChainState, Merged, Pin, StateReply, Swapped, refused};
 use maybe_async::maybe_async;
-
-/// A trim deletes at most this many pages of objects.
-const TRIM_PAGES_MAX: u32 = 100;
-
-/// How often a change of the state is tried against others' changes.
-const SWAP_ATTEMPTS_MAX: u32 = 8;
 
 /// A search for a byte bound looks at this many pages of segments.
 const BYTES_PAGES_MAX: u32 = 1_000;
-
-/// The bounds of a pin's time to live.
-const PIN_TTL_MS_RANGE: core::ops::RangeInclusive<u32> = 1_000..=2_592_000_000;
 
 /// Which records to keep, at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +137,14 @@ impl<B: Bucket + Deletion, E: Env> Logs<B, E> {
         let tail = log.fresh_tail().await?;
         let (state, cut) = log.raise_watermark(&tail, keep).await?;
         let (mut deleted, mut more) = (0, false);
-        log.delete_below(state.first_kept(), cut.below, &mut deleted, &mut more)
+        log.chain
+            .delete_below(
+                log.store(),
+                state.first_kept(),
+                cut.below,
+                &mut deleted,
+                &mut more,
+            )
             .await?;
         if state.state().merged.is_some() {
             log.delete_packs(state.state().first_kept_offset, &mut deleted, &mut more)
@@ -173,13 +175,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     ) -> Result<PinOutcome, Error> {
         let log = Log::new(self, name)?;
         check_reader(reader)?;
-        if !PIN_TTL_MS_RANGE.contains(&ttl_ms) {
-            return Err(Error::InvalidArgument(format!(
-                "ttl-ms is from {} to {}, not {ttl_ms}",
-                PIN_TTL_MS_RANGE.start(),
-                PIN_TTL_MS_RANGE.end()
-            )));
-        }
+        check_ttl(ttl_ms)?;
         log.pin(reader, at, ttl_ms).await
     }
 
@@ -191,9 +187,9 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     pub async fn unpin(&self, name: &str, reader: &str) -> Result<(), Error> {
         let log = Log::new(self, name)?;
         check_reader(reader)?;
-        match log.change_state(&Edit::Unpin { reader }).await? {
-            Change::Unknown(why) => Err(Error::Unavailable(why)),
-            Change::None(..) | Change::Made(..) => Ok(()),
+        match log.chain.set_pin(log.store(), reader, None, 0).await? {
+            Pinned::Unknown(why) => Err(Error::Unavailable(why)),
+            _ => Ok(()),
         }
     }
 
@@ -213,15 +209,6 @@ impl<B: Bucket, E: Env> Logs<B, E> {
 pub(super) enum Edit<'a> {
     /// Trim as far as this allows.
     Raise { tail: &'a Tail, keep: Keep },
-    /// Set or move a pin.
-    Pin {
-        reader: &'a str,
-        offset: u64,
-        slot: Slot,
-        ttl_ms: u32,
-    },
-    /// Remove a pin.
-    Unpin { reader: &'a str },
     /// Plan to merge the slots from `from` up to `end`, unless there is a plan.
     Plan { from: Slot, end: Slot },
     /// What was planned is done: records up to `end_offset` are in packs. Plan to
@@ -240,8 +227,6 @@ pub(super) struct Edited {
     state: Option<ChainState>,
     /// How far a trim went.
     cut: Cut,
-    /// Until when a pin holds.
-    pinned_until: Option<StoreTime>,
 }
 
 impl Edited {
@@ -249,7 +234,6 @@ impl Edited {
         Edited {
             state,
             cut: Cut::new(Start::of(Slot::FIRST), TrimLimit::None),
-            pinned_until: None,
         }
     }
 }
@@ -278,13 +262,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                         continue;
                     }
                 },
-                Edit::Pin {
-                    reader,
-                    offset,
-                    slot,
-                    ttl_ms,
-                } => self.pinned(&reply, reader, *offset, *slot, *ttl_ms)?,
-                Edit::Unpin { reader } => unpinned(&reply, reader),
                 Edit::Plan { from, end } => planned(&reply, *from, *end),
                 Edit::Merged {
                     from,
@@ -302,10 +279,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 Swapped::Unknown(why) => return Ok(Change::Unknown(why)),
             }
         }
-        Err(Error::Unavailable(format!(
-            "{}: others change the state all the time",
-            self.chain.keys.state()
-        )))
+        Err(too_many_changes(&self.chain))
     }
 
     /// Raises the watermark as far as `keep` and the guards allow.
@@ -617,68 +591,18 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 )));
             }
         };
-        let edit = Edit::Pin {
-            reader,
+        let place = PinnedPlace {
             offset: at.offset,
             slot,
-            ttl_ms,
         };
-        let (reply, edited) = match self.change_state(&edit).await? {
-            Change::None(reply, edited) | Change::Made(reply, edited) => (reply, edited),
-            Change::Unknown(why) => return Ok(PinOutcome::Indeterminate(why)),
-        };
-        Ok(match edited.pinned_until {
-            Some(until) => PinOutcome::Pinned(until),
-            None => PinOutcome::Trimmed(packs::first_kept(&reply)),
-        })
-    }
-
-    fn pinned(
-        &self,
-        reply: &StateReply,
-        reader: &str,
-        offset: u64,
-        slot: Slot,
-        ttl_ms: u32,
-    ) -> Result<Edited, Error> {
-        let now = reply.observed_at.ok_or_else(|| {
-            Error::Unsupported(format!(
-                "{}: pins need the store's time, which it does not tell",
-                self.chain.keys.state()
-            ))
-        })?;
-        // The pin and the watermark are in one object, so that neither can pass the
-        // other.
-        if reply.state().kept_slot() > slot {
-            return Ok(Edited::to(None));
-        }
-        let mut pins = valid_pins(reply);
-        pins.retain(|pin| pin.reader != reader);
-        if pins.len() >= PINS_MAX {
-            return Err(Error::InvalidArgument(format!(
-                "{PINS_MAX} readers have pins on this log already"
-            )));
-        }
-        let expires_at = StoreTime {
-            unix_ms: now.unix_ms.saturating_add(ttl_ms.into()),
-        };
-        let place = pins.partition_point(|pin| pin.reader.as_str() < reader);
-        pins.insert(
-            place,
-            Pin {
-                reader: reader.to_owned(),
-                offset,
-                slot,
-                expires_at,
-            },
-        );
-        let state = ChainState {
-            pins,
-            ..reply.state().clone()
-        };
-        Ok(Edited {
-            pinned_until: Some(expires_at),
-            ..Edited::to(Some(state))
+        let pinned = self
+            .chain
+            .set_pin(self.store(), reader, Some(place), ttl_ms)
+            .await?;
+        Ok(match pinned {
+            Pinned::Until(until) => PinOutcome::Pinned(until),
+            Pinned::Trimmed(reply) => PinOutcome::Trimmed(packs::first_kept(&reply)),
+            Pinned::Unknown(why) => PinOutcome::Indeterminate(why),
         })
     }
 
@@ -699,46 +623,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
 #[maybe_async(AFIT)]
 impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
-    /// Deletes all slots below `first_kept` but the first. `below` is a listing of
-    /// them, if there is one already.
-    pub(super) async fn delete_below(
-        &self,
-        first_kept: Slot,
-        below: Option<Page>,
-        deleted: &mut u64,
-        more: &mut bool,
-    ) -> Result<(), Error> {
-        if first_kept == Slot::FIRST {
-            return Ok(());
-        }
-        let prefix = self.chain.keys.slots_prefix();
-        let mut after = self.chain.keys.slot(first_kept);
-        let mut next_page = below;
-        for _ in 0..TRIM_PAGES_MAX {
-            let page = match next_page.take() {
-                Some(page) => page,
-                None => {
-                    self.store()
-                        .list(&prefix, Some(&after), PAGE_OBJECTS_MAX)
-                        .await?
-                }
-            };
-            let keys: Vec<String> = page
-                .objects
-                .iter()
-                .filter(|object| self.may_be_deleted(&object.key, first_kept))
-                .map(|object| object.key.clone())
-                .collect();
-            self.delete(keys, deleted).await?;
-            *more = page.more;
-            match page.objects.last() {
-                Some(last) if page.more => after.clone_from(&last.key),
-                _ => break,
-            }
-        }
-        Ok(())
-    }
-
     /// Deletes the packs that hold nothing from `offset` on.
     async fn delete_packs(
         &self,
@@ -754,33 +638,13 @@ impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
             let all = trimmed.len() == page.packs.len();
             let keys: Vec<String> = trimmed.iter().map(|pack| pack.key(self.name())).collect();
             after = keys.last().cloned();
-            self.delete(keys, deleted).await?;
+            delete(self.store(), keys, deleted).await?;
             if !(page.more && all) {
                 return Ok(());
             }
         }
         *more = true;
         Ok(())
-    }
-
-    async fn delete(&self, keys: Vec<String>, deleted: &mut u64) -> Result<(), Error> {
-        let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
-        if count > 0 {
-            self.store().delete_many(keys).await?;
-            *deleted = deleted.saturating_add(count);
-        }
-        Ok(())
-    }
-
-    /// Whether a listed key is that of a trimmed slot.
-    ///
-    /// The first slot stays, so that it can never be re-opened by a writer that saw
-    /// an empty log long ago and knows neither the log's grace nor its watermark.
-    fn may_be_deleted(&self, key: &str, first_kept: Slot) -> bool {
-        self.chain
-            .keys
-            .parse_slot(key)
-            .is_some_and(|slot| slot < first_kept && slot != Slot::FIRST)
     }
 }
 
@@ -817,28 +681,4 @@ fn merged(
     // Unless all of this still holds, the pack may have been trimmed already.
     let still = before.first_kept == from && before.plan() == Some(end);
     Edited::to(still.then_some(state))
-}
-
-fn unpinned(reply: &StateReply, reader: &str) -> Edited {
-    let mut state = reply.state().clone();
-    state.pins.retain(|pin| pin.reader != reader);
-    Edited::to((state != *reply.state()).then_some(state))
-}
-
-/// The pins that have not expired. Without the store's time, none has.
-fn valid_pins(reply: &StateReply) -> Vec<Pin> {
-    let valid = |pin: &&Pin| reply.observed_at.is_none_or(|now| now < pin.expires_at);
-    reply.state().pins.iter().filter(valid).cloned().collect()
-}
-
-fn check_reader(reader: &str) -> Result<(), Error> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let length = reader.len();
-    if length == 0 || length > PRODUCER_ID_BYTES_MAX || !reader.chars().all(allowed) {
-        return Err(Error::InvalidArgument(format!(
-            "a reader has 1 to {PRODUCER_ID_BYTES_MAX} bytes of A-Z a-z 0-9 . _ -, not {}",
-            quoted(reader)
-        )));
-    }
-    Ok(())
 }

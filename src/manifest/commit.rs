@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use maybe_async::maybe_async;
 
 use super::known::{self, Draft, Known};
+use super::read::MISSING;
 use super::value::{self, ITEM_BLOBS_MAX};
 use super::version::{About, Entry, Prepared, Sweep, Version};
 use super::{
@@ -250,7 +251,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             let mut fate = known.fate_since();
             for (slot, fetched) in slots.into_iter().zip(fetched.drain(..)).rev() {
                 let Some(fetched) = fetched else {
-                    return Err(self.corrupt(slot, "the version is missing"));
+                    return Err(self.corrupt(slot, MISSING));
                 };
                 let version = fetched.version;
                 if version.header.commit_id == commit.commit_id {

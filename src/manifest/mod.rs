@@ -10,6 +10,7 @@ mod decision;
 mod known;
 mod read;
 mod transaction;
+mod trim;
 mod value;
 mod version;
 
@@ -29,6 +30,7 @@ use crate::token::{Epoch, Writer};
 
 pub use decision::Decision;
 pub use transaction::{PARTS_MAX, Part, TransactionOutcome};
+pub use trim::{KeepVersions, VersionPin, VersionsReport};
 pub use value::ITEM_BLOBS_MAX;
 pub use version::{CONTENT_BYTES_MAX, EDITS_MAX, KEY_BYTES_MAX, Origin, Prepared, Version};
 

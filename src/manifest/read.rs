@@ -18,6 +18,8 @@ const FOLLOW_MAX: u32 = 2;
 /// How often a read starts over because the manifest changed under it.
 const RESTARTS_MAX: u32 = 3;
 
+pub(super) const MISSING: &str = "the version is missing";
+
 /// A version as it was read.
 pub(super) struct Fetched {
     pub(super) version: Version,
@@ -53,8 +55,7 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
     /// As [`Error`] describes.
     pub async fn at(&self, name: &str, version: u64, reader: Option<&str>) -> Result<At, Error> {
         let manifest = Manifest::new(self, name)?;
-        let slot = version.checked_sub(1).map(Slot).ok_or_else(no_version)?;
-        manifest.at(slot, reader).await
+        manifest.at(slot_of(version)?, reader).await
     }
 
     /// Versions below `before`, the newest first, at most `limit` and
@@ -74,8 +75,12 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
     }
 }
 
-pub(super) fn no_version() -> Error {
-    Error::InvalidArgument("versions start at 1".to_owned())
+/// The slot of a version.
+pub(super) fn slot_of(version: u64) -> Result<Slot, Error> {
+    version
+        .checked_sub(1)
+        .map(Slot)
+        .ok_or_else(|| Error::InvalidArgument("versions start at 1".to_owned()))
 }
 
 #[maybe_async(AFIT)]
@@ -130,10 +135,20 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some(before) = known.slot.0.checked_sub(1).map(Slot) else {
             return Ok(None);
         };
-        let fetched = self.fetch_as(&[before], HEADER_READ).await?.pop().flatten();
-        let fetched = fetched.ok_or_else(|| self.corrupt(before, "the version is missing"))?;
-        let fate = known.fate_before.or(Some(true));
-        Ok(Some(fetched.version.summary(fetched.modified_at, fate)))
+        let seen = self.chain.link(self.store(), before).await?.object;
+        let link = seen.ok_or_else(|| self.corrupt(before, MISSING))?;
+        let version = Version::decode_header(link.header)
+            .map_err(|error| refused(&self.chain.keys.slot(before), error))?;
+        Ok(Some(version.summary(
+            link.modified_at,
+            known.fate_before.or(Some(true)),
+        )))
+    }
+
+    /// What the header of a version tells that is not trimmed.
+    pub(super) async fn head(&self, slot: Slot) -> Result<Version, Error> {
+        let fetched = self.fetch_as(&[slot], HEADER_READ).await?.pop().flatten();
+        Ok(fetched.ok_or_else(|| self.corrupt(slot, MISSING))?.version)
     }
 
     /// Whether there is a version behind a known one.
@@ -348,7 +363,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some((target, ancestors)) = loaded else {
             let newest = self.chain.newest(self.store()).await?;
             return match newest.slot {
-                Some(newest) if newest >= slot => Err(self.corrupt(slot, "the version is missing")),
+                Some(newest) if newest >= slot => Err(self.corrupt(slot, MISSING)),
                 _ => Ok(At::Absent),
             };
         };
@@ -387,7 +402,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 ..
             }) = fetched
             else {
-                return Err(self.corrupt(slot, "the version is missing"));
+                return Err(self.corrupt(slot, MISSING));
             };
             if let Some(above) = &above
                 && above.header.previous_id != version.header.commit_id
