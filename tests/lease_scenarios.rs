@@ -19,66 +19,21 @@ use std::rc::Rc;
 
 use ifmatch::bucket::{BucketError, PutOutcome};
 use ifmatch::lease::{
-    AcquireOutcome, ClockBounds, Grant, Lease, Leases, ReleaseOutcome, RenewOutcome, Request,
-    State, Status, Successor,
+    AcquireOutcome, ClockBounds, Grant, Leases, ReleaseOutcome, RenewOutcome, Request, State,
+    Successor,
 };
 use ifmatch::log::{AppendOptions, AppendOutcome, Logs};
 use ifmatch::token::{Epoch, Writer};
 use model::clock::Clock;
+use model::lease::{
+    DURATION_MS, Instance, KEY, RELIABLE_MS, acquire, acquired, held, lost_reply, no_answer,
+    request, stored, used_world,
+};
 use model::timed::{Timed, Weather};
 use model::{Answer, ModelBucket, ModelEnv, World};
 
-const KEY: &str = "lease/l/_lease";
-
-/// With the default bounds, a holder relies on this much of 10 s.
-const RELIABLE_MS: u64 = 8_900;
-
-/// With the default bounds, others may take a lease of 10 s after this.
-const EXPIRED_MS: u64 = 13_001;
-
-type Instance = Leases<ModelBucket, ModelEnv>;
-
-fn request(holder: &str) -> Request {
-    Request {
-        holder: holder.to_owned(),
-        duration_ms: 10_000,
-        note: String::new(),
-        bounds: None,
-    }
-}
-
-fn acquired(outcome: AcquireOutcome) -> Grant {
-    match outcome {
-        AcquireOutcome::Acquired(grant) => grant,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn held(outcome: AcquireOutcome) -> Status {
-    match outcome {
-        AcquireOutcome::Held(status) => status,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn acquire(world: &World, instance: &Instance, holder: &str) -> Grant {
-    acquired(world.run(instance.acquire("l", &request(holder))).unwrap())
-}
-
 fn remaining(instance: &Instance, grant: &Grant) -> u64 {
     instance.remaining_ms("l", grant.token).unwrap()
-}
-
-fn stored(world: &World) -> Lease {
-    Lease::decode(&world.object(KEY).unwrap().body).unwrap()
-}
-
-fn lost_reply() -> Answer {
-    Answer::Put(Ok(PutOutcome::Indeterminate("reset".to_owned())))
-}
-
-fn no_answer() -> Answer {
-    Answer::Get(Err(BucketError::Other("no answer".to_owned())))
 }
 
 /// A leader: its lease, and the log that it writes to.
@@ -213,13 +168,13 @@ fn scenario_28_clocks_within_their_bound_never_give_two_views() {
                 ends < begins,
                 "{tells_time} {a_ppm} {b_ppm}: {ends} {begins}"
             );
-            assert!(begins < 13_000);
+            assert!(begins < 11_200);
         }
     }
     let (ends, begins) = ends_and_begins(false, -100_000, 100_000, bounds);
     assert_eq!(
         (ends, begins),
-        (9_889, 10_001),
+        (8_979, 9_091),
         "as late and as early as can be"
     );
 }
@@ -230,7 +185,7 @@ fn scenario_28_beyond_the_bound_fencing_still_holds() {
     let a = Leader::new(&world, Clock::new(0, -500_000));
     let b = Leader::new(&world, Clock::default());
     let first = a.lead("a");
-    world.advance_ms(EXPIRED_MS);
+    world.advance_ms(DURATION_MS);
     let second = b.lead("b");
     assert!(remaining(&a.leases, &first) > 0, "it believes to lead");
     assert_eq!(a.append(first.token), AppendOutcome::Fenced(second.token));
@@ -251,7 +206,7 @@ fn scenario_29_no_wall_clock_has_a_part_in_it() {
         let renewed = world.run(a.renew(&grant, 10_000)).unwrap();
         assert!(matches!(renewed, RenewOutcome::Renewed(_)));
         bodies.push(world.object(KEY).unwrap().body);
-        world.advance_ms(EXPIRED_MS);
+        world.advance_ms(DURATION_MS);
         acquire(&world, &b, "b");
         bodies.push(world.object(KEY).unwrap().body);
         bodies
@@ -264,7 +219,7 @@ fn scenario_29_no_wall_clock_has_a_part_in_it() {
 
 #[test]
 fn scenario_30_a_lost_reply_is_resolved_by_one_look() {
-    let world = World::new();
+    let world = used_world();
     let a = world.leases();
     let asked = request("a");
     let mut op = world.start(a.acquire("l", &asked));
@@ -282,7 +237,7 @@ fn scenario_30_a_lost_reply_is_resolved_by_one_look() {
 
 #[test]
 fn scenario_30_a_retry_that_meets_its_own_first_attempt_holds_the_lease() {
-    let world = World::new();
+    let world = used_world();
     let a = world.leases();
     let asked = request("a");
     let mut op = world.start(a.acquire("l", &asked));
@@ -308,7 +263,7 @@ fn scenario_30_a_retry_that_meets_its_own_first_attempt_holds_the_lease() {
 
 #[test]
 fn scenario_30_an_answer_that_asks_to_wait_is_not_believed_without_a_look() {
-    let world = World::new();
+    let world = used_world();
     let a = world.leases();
     let asked = request("a");
     let mut op = world.start(a.acquire("l", &asked));
@@ -324,7 +279,7 @@ fn scenario_30_an_answer_that_asks_to_wait_is_not_believed_without_a_look() {
 #[test]
 fn scenario_31_resolving_for_longer_than_the_duration_is_not_holding() {
     for late_ms in [RELIABLE_MS, 10_000, 60_000] {
-        let world = World::new();
+        let world = used_world();
         let a = world.leases();
         let asked = request("a");
         let mut op = world.start(a.acquire("l", &asked));
@@ -342,7 +297,7 @@ fn scenario_31_resolving_for_longer_than_the_duration_is_not_holding() {
         op.answer(lost_reply());
         assert!(matches!(op.finish().unwrap(), RenewOutcome::Lost(Some(_))));
         assert_eq!(remaining(&a, &grant), 0);
-        world.advance_ms(EXPIRED_MS);
+        world.advance_ms(DURATION_MS);
         grant = acquire(&world, &b, "b");
         assert!(remaining(&b, &grant) > 0);
     }
@@ -428,7 +383,7 @@ fn scenario_33_a_delayed_renewal_has_no_effect_on_a_successor() {
         ));
         assert_eq!(world.object(KEY).unwrap().body, before);
     };
-    world.advance_ms(EXPIRED_MS);
+    world.advance_ms(DURATION_MS);
     let second = acquire(&world, &b, "b");
     keep(&world);
     refused(&world);
@@ -446,57 +401,13 @@ fn scenario_33_a_delayed_renewal_has_no_effect_on_a_successor() {
 }
 
 #[test]
-fn scenario_34_tokens_grow_over_the_deletion_of_the_lease() {
-    for tells_time in [true, false] {
-        let world = World::new();
-        world.0.borrow_mut().tells_time = tells_time;
-        let a = world.leases();
-        let mut highest = Epoch::SHARED;
-        for _ in 0..5 {
-            // Acquired more often than once in a millisecond.
-            for _ in 0..3 {
-                let grant = acquire(&world, &a, "a");
-                assert!(grant.token > highest);
-                highest = grant.token;
-                world.run(a.release(&grant, None)).unwrap();
-            }
-            world.0.borrow_mut().objects.clear();
-        }
-        if tells_time {
-            world.advance_ms(100);
-            let stranger = world.leases();
-            let grant = acquire(&world, &stranger, "b");
-            assert!(
-                grant.token > highest,
-                "an instance that never saw the lease"
-            );
-        }
-    }
-}
-
-#[test]
-fn scenario_34_a_token_is_never_that_of_shared_writers() {
-    let world = World::new();
-    world.0.borrow_mut().tells_time = false;
-    let tokens: BTreeSet<u64> = (0..50)
-        .map(|_| {
-            world.0.borrow_mut().objects.clear();
-            acquire(&world, &world.leases(), "a").token.0
-        })
-        .collect();
-    assert!(!tokens.contains(&0));
-    assert_eq!(tokens.len(), 50, "a start that is hardly ever the same");
-    assert!(tokens.iter().all(|token| *token < model::START_MS));
-}
-
-#[test]
 fn scenario_35_a_stale_release_has_no_effect_on_a_successor() {
     let world = World::new();
     let (a, b) = (world.leases(), world.leases());
     let first = acquire(&world, &a, "a");
     let mut op = world.start(a.release(&first, None));
     let late = op.serve_until("PUT");
-    world.advance_ms(EXPIRED_MS);
+    world.advance_ms(DURATION_MS);
     let second = acquire(&world, &b, "b");
     let ReleaseOutcome::Lost(Some(status)) = op.finish().unwrap() else {
         panic!("it released what it did not hold");
@@ -558,11 +469,13 @@ fn scenario_36_twenty_candidates_on_a_store_with_one_write_per_second() {
         timed.run_until(85_000);
         let winners = winners.borrow();
         assert_eq!(winners.len(), 1, "seed {seed}");
-        // One of the candidates is last to know of the last renewal if the store
-        // tells no time: one poll later. The spread comes on top.
+        // By the store's times: a second for their rounding, and one for front ends
+        // that disagree. Without, the first candidate to know of the last renewal
+        // may be one poll late. The spread and four trips come on top.
+        let late_ms = if tells_time { 2_000 } else { 2_500 };
         let took_ms = winners[0] - died_ms.get();
         assert!(
-            took_ms < EXPIRED_MS + 2_500 + 1_250,
+            took_ms < DURATION_MS + late_ms + 500 + 240,
             "seed {seed}: {took_ms}"
         );
         let puts: Vec<u64> = timed
@@ -588,13 +501,12 @@ fn scenario_37_a_dead_successor_blocks_only_until_the_deadline() {
     let outcome = world.run(a.release(&grant, Some(&successor))).unwrap();
     assert_eq!(outcome, ReleaseOutcome::Released);
     assert_eq!(remaining(&a, &grant), 0);
-    // 2 s, a tenth, 2 s for the store's clocks, and 1 ms.
     for holder in ["a", "b"] {
         let status = held(world.run(b.acquire("l", &request(holder))).unwrap());
         assert_eq!(status.state, State::Handover("x".to_owned()));
-        assert_eq!(status.free_in_ms, 4_201);
+        assert_eq!(status.free_in_ms, 2_000);
     }
-    world.advance_ms(4_200);
+    world.advance_ms(1_999);
     held(world.run(b.acquire("l", &request("b"))).unwrap());
     world.advance_ms(1);
     let taken = acquire(&world, &b, "b");

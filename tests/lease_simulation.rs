@@ -37,8 +37,8 @@ const ELECTIONS: u64 = 10_000;
 const ELECTIONS_PER_RUN: u64 = 50;
 
 /// No run takes longer, in virtual time: 50 elections, each of which may take some
-/// durations of at most 8 s.
-const RUN_MS_MAX: u64 = 50 * 200_000;
+/// durations of at most 13 s.
+const RUN_MS_MAX: u64 = 50 * 300_000;
 
 /// For how long one candidate may rely on a grant, in true time.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +95,18 @@ struct Run {
     duration_ms: u32,
 }
 
+/// By how much a clock within the bounds runs too fast. The extremes are the
+/// likeliest to do harm.
+fn fast_ppm(timed: &Timed, bounds: ClockBounds) -> i32 {
+    let rate = u64::from(bounds.rate_ppm);
+    let above_slowest = match timed.draw_in(0..4) {
+        0 => 2 * rate,
+        1 => 0,
+        _ => timed.draw_in(0..2 * rate + 1),
+    };
+    i32::try_from(above_slowest).unwrap() - i32::try_from(rate).unwrap()
+}
+
 struct Candidate {
     run: Run,
     number: u64,
@@ -107,18 +119,7 @@ impl Candidate {
     fn new(run: &Run) -> Candidate {
         let timed = &run.timed;
         run.candidates.set(run.candidates.get() + 1);
-        // The extremes are the likeliest to do harm.
-        let rate = u64::from(run.bounds.rate_ppm);
-        let rate = i32::try_from(rate).unwrap();
-        let fast_ppm = match timed.draw_in(0..4) {
-            0 => rate,
-            1 => -rate,
-            _ => {
-                let span = u64::try_from(2 * rate + 1).unwrap();
-                i32::try_from(timed.draw_in(0..span)).unwrap() - rate
-            }
-        };
-        let clock = Clock::new(timed.draw_in(0..1_000_000_000), fast_ppm);
+        let clock = Clock::new(timed.draw_in(0..1_000_000_000), fast_ppm(timed, run.bounds));
         let (_, store) = timed.store(&clock);
         Candidate {
             run: run.clone(),
@@ -261,6 +262,7 @@ fn run(seed: u64) -> u64 {
             slow: timed.draw_in(0..60),
         },
         skew_ms,
+        store_fast_ppm: fast_ppm(&timed, bounds),
         write_interval_ms: if timed.chance(300) { 1_000 } else { 0 },
     });
     let run = Run {
@@ -272,7 +274,8 @@ fn run(seed: u64) -> u64 {
         })),
         candidates: Rc::default(),
         bounds,
-        duration_ms: u32::try_from(timed.draw_in(1_000..8_000)).unwrap(),
+        duration_ms: u32::try_from(bounds.duration_ms_min().max(1_000) + timed.draw_in(0..7_000))
+            .unwrap(),
         timed: timed.clone(),
     };
     for _ in 0..timed.draw_in(2..6) {

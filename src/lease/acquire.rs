@@ -21,24 +21,39 @@ const RACES_MAX: u32 = 8;
 /// bounds: that is how it notices a release.
 const POLL_MS_RANGE: core::ops::RangeInclusive<u64> = 250..=5_000;
 
-/// Candidates that wait for the same moment come back spread over an eighth of the
-/// lease's duration, within these bounds.
-const SPREAD_MS_RANGE: core::ops::RangeInclusive<u64> = 100..=1_000;
+/// Candidates that wait for the same moment come back spread over a twentieth of
+/// the lease's duration, within these bounds.
+const SPREAD_MS_RANGE: core::ops::RangeInclusive<u64> = 100..=500;
 
-/// A candidate waits this long on top of a random time after an attempt whose
-/// outcome it could not learn.
+/// A candidate waits this long on top of a random time, of up to as much again as
+/// `DOUBT_SPREAD_MS`, after an attempt whose outcome it could not learn.
 const DOUBT_MS: u64 = 100;
+
+/// See [`DOUBT_MS`].
+const DOUBT_SPREAD_MS: u64 = 1_000;
 
 /// Where the store tells no time, the first token is drawn from below this. All
 /// times of the store in milliseconds are higher.
 const FIRST_TOKEN_END: u64 = 1 << 40;
 
+/// How far tokens may run ahead of the store's time before each acquisition waits
+/// for a millisecond: so many terms can begin at once.
+const LEAD_MS: u64 = 1_000;
+
+/// No wait of an acquisition sleeps more often, should sleeps end early.
+const SLEEPS_MAX: u32 = 8;
+
+/// For whoever waits as long as it takes.
+const NO_DEADLINE: u64 = u64::MAX;
+
 #[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Leases<B, E> {
-    /// Takes a lease if it is free for this holder. Does not wait for it.
+    /// Takes a lease if it is free for this holder. Does not wait for another
+    /// holder.
     ///
     /// One request if this instance knows a version that is free, else two; two
-    /// more for each race that it loses.
+    /// more for each race that it loses. A lease that does not exist takes three
+    /// and a wait, of [`ClockBounds::settle_ms`], if the store tells its time.
     ///
     /// # Errors
     ///
@@ -48,8 +63,10 @@ impl<B: Bucket, E: Env> Leases<B, E> {
         check_request(request)?;
         let known = self.memory.borrow().seen(&name);
         match known {
-            Some(known) if self.is_free(&known, request) => self.take(&name, request, known).await,
-            _ => self.look_and_take(&name, request).await,
+            Some(known) if self.is_free(&known, request) => {
+                self.take(&name, request, known, NO_DEADLINE).await
+            }
+            _ => self.look_and_take(&name, request, NO_DEADLINE).await,
         }
     }
 
@@ -72,23 +89,22 @@ impl<B: Bucket, E: Env> Leases<B, E> {
                 "a campaign waits at most {CAMPAIGN_MS_MAX} ms, not {timeout_ms}"
             )));
         }
-        let started_ms = self.store.monotonic_ms();
+        let deadline_ms = self.store.monotonic_ms().saturating_add(timeout_ms.into());
         loop {
             // Looks before each write: what was free when this instance last looked
             // may be held now, and a store that limits the writes to one key
             // counts those in vain as well.
-            let result = self.look_and_take(&name, request).await;
+            let result = self.look_and_take(&name, request, deadline_ms).await;
             let wait_ms = match &result {
                 Ok(AcquireOutcome::Acquired(_)) => return result,
                 Ok(AcquireOutcome::Held(status)) => self.wait_ms(status),
                 Ok(AcquireOutcome::Indeterminate(_))
                 | Err(Error::Throttled(_) | Error::Unavailable(_)) => {
-                    DOUBT_MS + self.store.draw_below(*SPREAD_MS_RANGE.end())
+                    DOUBT_MS + self.store.draw_below(DOUBT_SPREAD_MS)
                 }
                 Err(_) => return result,
             };
-            let spent_ms = self.store.monotonic_ms().saturating_sub(started_ms);
-            let left_ms = u64::from(timeout_ms).saturating_sub(spent_ms);
+            let left_ms = deadline_ms.saturating_sub(self.store.monotonic_ms());
             if left_ms == 0 {
                 return result;
             }
@@ -103,7 +119,7 @@ impl<B: Bucket, E: Env> Leases<B, E> {
         if status.free_in_ms > poll_ms {
             poll_ms / 2 + self.store.draw_below(poll_ms / 2 + 1)
         } else {
-            let spread_ms = clamp(duration_ms / 8, SPREAD_MS_RANGE);
+            let spread_ms = clamp(duration_ms / 20, SPREAD_MS_RANGE);
             status.free_in_ms + self.store.draw_below(spread_ms + 1)
         }
     }
@@ -115,9 +131,14 @@ impl<B: Bucket, E: Env> Leases<B, E> {
             .is_none_or(|view| view.is_free_for(&request.holder, seen.observed_at, now_ms))
     }
 
-    async fn look_and_take(&self, name: &Name, request: &Request) -> Result<AcquireOutcome, Error> {
+    async fn look_and_take(
+        &self,
+        name: &Name,
+        request: &Request,
+        deadline_ms: u64,
+    ) -> Result<AcquireOutcome, Error> {
         let seen = self.look(name).await?;
-        self.take(name, request, seen).await
+        self.take(name, request, seen, deadline_ms).await
     }
 
     /// Takes the lease as it was seen, and as it is after each race that is lost.
@@ -126,8 +147,10 @@ impl<B: Bucket, E: Env> Leases<B, E> {
         name: &Name,
         request: &Request,
         mut seen: Seen,
+        deadline_ms: u64,
     ) -> Result<AcquireOutcome, Error> {
         for _ in 0..RACES_MAX {
+            self.settle(&seen, request, deadline_ms).await;
             if !self.is_free(&seen, request) {
                 break;
             }
@@ -141,14 +164,18 @@ impl<B: Bucket, E: Env> Leases<B, E> {
                     observed_at,
                     first_sent_ms,
                 } => {
-                    if let Some(grant) = self.grant(view.clone(), first_sent_ms) {
-                        return Ok(AcquireOutcome::Acquired(grant));
-                    }
+                    let reserved = view.is_reservation();
                     seen = Seen {
-                        view: Some(view),
+                        view: Some(view.clone()),
                         observed_at,
                     };
-                    break;
+                    if reserved {
+                        continue;
+                    }
+                    match self.grant(view, first_sent_ms) {
+                        Some(grant) => return Ok(AcquireOutcome::Acquired(grant)),
+                        None => break,
+                    }
                 }
                 Placed::Lost(now) => seen = now,
                 Placed::Unknown(why) => return Ok(AcquireOutcome::Indeterminate(why)),
@@ -162,15 +189,46 @@ impl<B: Bucket, E: Env> Leases<B, E> {
         }
     }
 
+    /// Waits where tokens need it: they must not run ahead of the store's time by
+    /// more than what the next reservation adds to it.
+    async fn settle(&self, seen: &Seen, request: &Request, deadline_ms: u64) {
+        let (Some(view), Some(observed_at)) = (&seen.view, seen.observed_at) else {
+            return;
+        };
+        let now_ms = self.store.monotonic_ms();
+        let wait_ms = if view.is_reservation() && view.is_for(&request.holder) {
+            view.settles_in_ms(now_ms)
+        } else if view.lease.token.0 >= observed_at.unix_ms.saturating_add(LEAD_MS)
+            && self.is_free(seen, request)
+        {
+            view.lease.bounds.pause_ms()
+        } else {
+            0
+        };
+        let end_ms = now_ms.saturating_add(wait_ms).min(deadline_ms);
+        for _ in 0..SLEEPS_MAX {
+            let left_ms = end_ms.saturating_sub(self.store.monotonic_ms());
+            if left_ms == 0 {
+                break;
+            }
+            self.store.sleep_ms(left_ms).await;
+        }
+    }
+
     /// What an acquisition writes in place of what was seen.
+    ///
+    /// In place of nothing it is a reservation, which grants nothing yet. It makes
+    /// sure that the object, once it is taken, has not been deleted since: whoever
+    /// creates an object cannot know what was there between its look and its write.
     fn next_term(&self, name: &Name, request: &Request, seen: &Seen) -> Result<Lease, Error> {
         let bounds = match &seen.view {
             Some(view) => view.lease.bounds,
             None => request.bounds.unwrap_or(ClockBounds::DEFAULT),
         };
-        Ok(Lease {
+        bounds.check_duration(request.duration_ms)?;
+        let mut lease = Lease {
             name: name.clone(),
-            token: self.next_token(name, seen)?,
+            token: Epoch::SHARED,
             holder: request.holder.clone(),
             nonce: self.store.draw_id(),
             renewals: 0,
@@ -178,23 +236,39 @@ impl<B: Bucket, E: Env> Leases<B, E> {
             duration_ms: request.duration_ms,
             bounds,
             note: request.note.clone(),
-        })
+        };
+        if seen.view.is_none() && seen.observed_at.is_some() {
+            lease.state = State::Handover(request.holder.clone());
+            lease.duration_ms = bounds.reservation_ms();
+        } else {
+            lease.token = self.next_token(name, seen)?;
+        }
+        Ok(lease)
     }
 
     /// A token above all that were ever granted on this lease.
     ///
-    /// One more than the last is enough while the object exists. The store's time
-    /// is what carries on if an operator deletes it: it has passed every token
-    /// that was granted at an earlier time.
+    /// One more than the last is enough while the object exists. After that, the
+    /// store's time carries on: no token was granted that is further ahead of it
+    /// than the first token after a reservation is.
     fn next_token(&self, name: &Name, seen: &Seen) -> Result<Epoch, Error> {
         let last = seen.view.as_ref().map_or(0, |view| view.lease.token.0);
         let above = last.max(self.memory.borrow().highest(name)) + 1;
-        let token = match seen.observed_at {
-            Some(observed_at) => above.max(observed_at.unix_ms),
+        let token = match (&seen.view, seen.observed_at) {
+            (Some(view), _) if view.is_reservation() => {
+                let Some(modified_at) = view.modified_at else {
+                    return Err(Error::Unsupported(format!(
+                        "{name}: the store tells its time in some replies only"
+                    )));
+                };
+                let ahead_ms = u64::from(view.lease.bounds.margin_ms) + LEAD_MS + 2;
+                above.max(modified_at.unix_ms.saturating_add(ahead_ms))
+            }
+            (Some(_), Some(observed_at)) => above.max(observed_at.unix_ms),
+            (Some(_), None) => above,
             // A random start. If the object is deleted, a lower token will be
             // refused by what it fences; only an equal one would not.
-            None if above == 1 => above + self.store.draw_below(FIRST_TOKEN_END - 1),
-            None => above,
+            (None, _) => above.max(1 + self.store.draw_below(FIRST_TOKEN_END - 1)),
         };
         if token > TOKEN_MAX {
             return Err(Error::Other(format!(

@@ -64,6 +64,7 @@ impl<B: Bucket, E: Env> Leases<B, E> {
     pub async fn renew(&self, grant: &Grant, duration_ms: u32) -> Result<RenewOutcome, Error> {
         check_grant(grant)?;
         check_duration(duration_ms)?;
+        grant.bounds.check_duration(duration_ms)?;
         Ok(match self.change(grant, State::Held, duration_ms).await? {
             Changed::Written {
                 view,

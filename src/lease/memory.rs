@@ -26,6 +26,11 @@ pub(super) struct View {
 }
 
 impl View {
+    /// Whether nobody has acquired the lease since it was created.
+    pub(super) fn is_reservation(&self) -> bool {
+        self.lease.token == Epoch::SHARED
+    }
+
     /// How long anybody but the holder or the successor has to wait, given the
     /// store's clock in the last reply that showed this version.
     ///
@@ -37,29 +42,40 @@ impl View {
         if self.lease.state == State::Released {
             return 0;
         }
-        let (bounds, duration_ms) = (self.lease.bounds, self.lease.duration_ms);
-        match (self.modified_at, observed_at) {
-            (Some(modified_at), Some(observed_at)) => bounds
-                .expired_by_store_ms(duration_ms)
-                .saturating_sub(observed_at.since_ms(modified_at)),
-            _ => bounds
-                .expired_by_own_clock_ms(duration_ms)
-                .saturating_sub(now_ms.saturating_sub(self.known_since_ms)),
-        }
+        let age_ms = match (self.modified_at, observed_at) {
+            (Some(modified_at), Some(observed_at)) => observed_at.since_ms(modified_at),
+            _ => now_ms.saturating_sub(self.known_since_ms),
+        };
+        u64::from(self.lease.duration_ms).saturating_sub(age_ms)
     }
 
     /// When others may take the lease, by the store's clock.
     pub(super) fn expires_at(&self) -> Option<StoreTime> {
         let age_ms = match self.lease.state {
             State::Released => 0,
-            _ => self
-                .lease
-                .bounds
-                .expired_by_store_ms(self.lease.duration_ms),
+            _ => self.lease.duration_ms,
         };
         self.modified_at.map(|modified_at| StoreTime {
-            unix_ms: modified_at.unix_ms.saturating_add(age_ms),
+            unix_ms: modified_at.unix_ms.saturating_add(age_ms.into()),
         })
+    }
+
+    /// How long whoever has reserved the lease still has to wait.
+    pub(super) fn settles_in_ms(&self, now_ms: u64) -> u64 {
+        if !self.is_reservation() {
+            return 0;
+        }
+        let settle_ms = self.lease.bounds.settle_ms();
+        settle_ms.saturating_sub(now_ms.saturating_sub(self.known_since_ms))
+    }
+
+    /// Whether the lease is the named one's, before it is anybody's.
+    pub(super) fn is_for(&self, holder: &str) -> bool {
+        match &self.lease.state {
+            State::Held => self.lease.holder == holder,
+            State::Released => true,
+            State::Handover(to) => to == holder,
+        }
     }
 
     /// Whether `holder` may take the lease now.
@@ -69,12 +85,8 @@ impl View {
         observed_at: Option<StoreTime>,
         now_ms: u64,
     ) -> bool {
-        let named = match &self.lease.state {
-            State::Held => self.lease.holder == holder,
-            State::Released => true,
-            State::Handover(to) => to == holder,
-        };
-        named || self.free_in_ms(observed_at, now_ms) == 0
+        self.is_for(holder) && self.settles_in_ms(now_ms) == 0
+            || self.free_in_ms(observed_at, now_ms) == 0
     }
 }
 

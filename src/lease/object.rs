@@ -60,7 +60,8 @@ pub enum State {
 pub struct Lease {
     /// Its name. Tells a misplaced object.
     pub name: Name,
-    /// The token of the last acquisition.
+    /// The token of the last acquisition, 0 if there was none since the object was
+    /// created.
     pub token: Epoch,
     /// Who acquired it last.
     pub holder: String,
@@ -162,7 +163,8 @@ impl Lease {
     }
 
     fn is_in_range(&self) -> bool {
-        (1..=TOKEN_MAX).contains(&self.token.0)
+        self.token.0 <= TOKEN_MAX
+            && (self.token != Epoch::SHARED || matches!(self.state, State::Handover(_)))
             && is_holder(&self.holder)
             && self.note.len() <= NOTE_BYTES_MAX
             && DURATION_MS_RANGE.contains(&self.duration_ms)

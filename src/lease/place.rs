@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{Name, lease_key};
 use crate::slots::{at_key, refused};
+use crate::token::Epoch;
 use maybe_async::maybe_async;
 
 /// How often one version is sent in all.
@@ -103,10 +104,10 @@ impl<B: Bucket, E: Env> Leases<B, E> {
     pub(super) async fn place(
         &self,
         base: Option<&Version>,
-        lease: Lease,
+        mut lease: Lease,
     ) -> Result<Placed, Error> {
-        let name = &lease.name;
-        let write = Write {
+        let name = &lease.name.clone();
+        let mut write = Write {
             key: lease_key(name),
             body: lease.encode(),
             // Closes the race with everybody who read the same version: one of the
@@ -117,8 +118,7 @@ impl<B: Bucket, E: Env> Leases<B, E> {
             },
         };
         self.memory.borrow_mut().will_write(name, lease.nonce);
-        // The attempts are the same bytes, so nobody can tell which of them was
-        // applied. The earliest is the one that is safe to count from.
+        // Nobody can tell which of several attempts was applied. The earliest is the one that is safe to count from.
         let first_sent_ms = self.store.monotonic_ms();
         // Why an attempt may have been applied, or may still be.
         let mut doubt: Option<String> = None;
@@ -134,6 +134,14 @@ impl<B: Bucket, E: Env> Leases<B, E> {
                 if spent_ms >= lease.duration_ms.into() {
                     // Whatever is written now would be over when it is known.
                     break;
+                }
+                if lease.token == Epoch::SHARED {
+                    // Only what is written in place of nothing can come back after a
+                    // deletion, late. It must not look like what was sent again. If
+                    // it is there after all, it is found as one for this holder.
+                    lease.nonce = self.store.draw_id();
+                    write.body = lease.encode();
+                    self.memory.borrow_mut().will_write(name, lease.nonce);
                 }
             }
             let mut refused = false;

@@ -15,6 +15,7 @@
     reason = "a test fails by panicking, and each test file uses its own part"
 )]
 
+pub mod lease;
 pub mod log;
 pub mod manifest;
 
@@ -107,6 +108,12 @@ pub struct Shared {
     pub now_ms: u64,
     /// Whether the store tells its time and its objects' times.
     pub tells_time: bool,
+    /// Its times are rounded down to whole seconds.
+    pub whole_seconds: bool,
+    /// How far the front end that answers next is off.
+    pub skew_ms: i64,
+    /// Every body that was stored, in order, with its key.
+    pub history: Vec<(String, Vec<u8>)>,
     versions: u64,
     random: u128,
     calls: Vec<Call>,
@@ -123,6 +130,9 @@ impl World {
             objects: BTreeMap::new(),
             now_ms: START_MS,
             tells_time: true,
+            whole_seconds: false,
+            skew_ms: 0,
+            history: Vec::new(),
             versions: 0,
             random: 0x9e37_79b9_7f4a_7c15,
             calls: Vec::new(),
@@ -335,8 +345,19 @@ impl Shared {
         }
     }
 
+    /// What the front end that answers takes for the time.
+    fn shown_ms(&self) -> u64 {
+        let shown_ms = self.now_ms.saturating_add_signed(self.skew_ms);
+        if self.whole_seconds {
+            shown_ms - shown_ms % 1_000
+        } else {
+            shown_ms
+        }
+    }
+
     fn apply(&mut self, request: &Request) -> Answer {
-        let observed_at = self.time(self.now_ms);
+        let shown_ms = self.shown_ms();
+        let observed_at = self.time(shown_ms);
         match request {
             Request::Get(read) => {
                 let found = match self.objects.get(&read.key) {
@@ -373,8 +394,9 @@ impl Shared {
                 let stored = Stored {
                     body: write.body.clone(),
                     version: self.versions,
-                    modified_at: self.now_ms,
+                    modified_at: shown_ms,
                 };
+                self.history.push((write.key.clone(), write.body.clone()));
                 self.objects.insert(write.key.clone(), stored);
                 Answer::Put(Ok(PutOutcome::Written {
                     version: Version(self.versions.to_string()),

@@ -47,6 +47,8 @@ pub struct Weather {
     /// Times are rounded down to whole seconds, by front ends that disagree by up
     /// to this much in either direction; `None` for exact times.
     pub skew_ms: Option<u64>,
+    /// By how many millionths the store's clock runs too fast.
+    pub store_fast_ppm: i32,
     /// Refuse a write to a key this soon after another one was applied.
     pub write_interval_ms: u64,
 }
@@ -233,10 +235,11 @@ impl Timed {
                 return Answer::Put(Err(BucketError::Throttled(0)));
             }
         }
+        let store_ms = START_MS + Clock::new(0, weather.store_fast_ppm).show(now_ms);
         let shown_ms = match weather.skew_ms {
-            None => START_MS + now_ms,
+            None => store_ms,
             Some(skew_ms) => {
-                let skewed = START_MS + now_ms + self.draw_in(0..2 * skew_ms + 1) - skew_ms;
+                let skewed = store_ms + self.draw_in(0..2 * skew_ms + 1) - skew_ms;
                 skewed - skewed % 1_000
             }
         };
