@@ -488,7 +488,7 @@ fn a_killed_leader_is_followed() -> Result<()> {
             let waiting = granted(campaign(&mut next, 60_000).await?)?;
             let at = world.clock().elapsed();
             ensure!(at >= relied_until, "{at:?}, but {relied_until:?}");
-            ensure!(at - killed_at <= ms(15_000), "{:?}", at - killed_at);
+            ensure!(at - killed_at <= ms(12_000), "{:?}", at - killed_at);
             let tail = claim(&mut next, waiting.token).await?;
             let offset = appended(&mut next, waiting.token, "next").await?;
             ensure!(offset == tail, "claimed {tail}, appended at {offset}");
@@ -519,7 +519,7 @@ fn a_lease_that_is_released_is_free_at_once() -> Result<()> {
         );
         ensure!(status.note == "a leads", "{status:?}");
         ensure!(
-            status.free_in_ms > 12_000 && status.free_in_ms < 13_100,
+            status.free_in_ms >= 9_000 && status.free_in_ms <= 10_000,
             "{status:?}"
         );
         release(&mut a, &grant, None).await?;
@@ -532,7 +532,7 @@ fn a_lease_that_is_released_is_free_at_once() -> Result<()> {
             other => bail!("{other:?}"),
         }
         ensure!(observe(&mut a).await?.state == State::Held);
-        ensure!(remaining_ms(&mut b, next.token).await? > 8_000);
+        ensure!(remaining_ms(&mut b, next.token).await? > 6_000);
         ensure!(
             remaining_ms(&mut a, next.token).await? == 0,
             "of another instance"
@@ -567,7 +567,7 @@ fn a_lease_is_handed_over() -> Result<()> {
         let third = granted(campaign(&mut c, 60_000).await?)?;
         let waited = world.clock().elapsed() - began;
         ensure!(third.token.epoch > second.token.epoch, "{third:?}");
-        ensure!(waited >= ms(4_000) && waited <= ms(9_000), "{waited:?}");
+        ensure!(waited >= ms(3_000) && waited <= ms(6_000), "{waited:?}");
         Ok(())
     })
 }
@@ -576,16 +576,19 @@ fn a_lease_is_handed_over() -> Result<()> {
 #[test]
 fn a_lost_reply_of_an_acquisition() -> Result<()> {
     for loss in [Loss::Reset, Loss::Silence] {
-        for (duration_ms, time_is_left) in [(DURATION_MS, true), (1_000, loss == Loss::Reset)] {
+        for (duration_ms, time_is_left) in [(DURATION_MS, true), (3_500, loss == Loss::Reset)] {
             simulate(41, async |world| {
-                world
-                    .faults()
-                    .latency(ms(20))
-                    .script(on(Kind::Put).under(LEASE_KEY).then(Fault::LoseReply(loss)));
+                world.faults().latency(ms(20));
                 let patience = world
                     .instance("a")
                     .with("IFMATCH_REQUEST_TIMEOUT_MS", "2000");
                 let (mut a, mut b) = (patience.await?, world.instance("b").await?);
+                let before = acquire(&mut b).await?;
+                release(&mut b, &before, None).await?;
+                // So that the token of before is not ahead of the store's time.
+                world.pass(ms(3_000)).await;
+                let next = on(Kind::Put).under(LEASE_KEY);
+                world.faults().script(next.then(Fault::LoseReply(loss)));
                 let began = world.clock().elapsed();
                 let request = request("a", duration_ms);
                 let outcome = a.lease().acquire(LEASE, &request).await??;
@@ -594,7 +597,7 @@ fn a_lost_reply_of_an_acquisition() -> Result<()> {
                 if time_is_left {
                     let grant = granted(outcome)?;
                     // Counted from the first send, which was one read after `began`.
-                    let most = u128::from(duration_ms) * 9 / 10 - 100 + 20 - took_ms;
+                    let most = u128::from(duration_ms - 2_000) * 9 / 11 - 100 + 20 - took_ms;
                     let valid = u128::from(grant.valid_for_ms);
                     ensure!(valid <= most && valid + 50 > most, "{valid} of {most}");
                     ensure!(observe(&mut b).await?.token == grant.token);
@@ -761,6 +764,7 @@ fn clocks_may_run_wrong() -> Result<()> {
                 b.clock().run_fast_ppm(100_000);
                 let grant = acquire(&mut a).await?;
                 let clock = *world.clock();
+                let granted_at = clock.elapsed();
                 let relying = async {
                     let mut relied_until = clock.elapsed();
                     while remaining_ms(&mut a, grant.token).await? > 0 {
@@ -775,16 +779,16 @@ fn clocks_may_run_wrong() -> Result<()> {
                 };
                 let (relied_until, taken) = tokio::join!(relying, taking);
                 let (relied_until, (taken_at, next)) = (relied_until?, taken?);
-                // It is used to the full: 8.9 s of a slow clock.
+                // It is used to the full: 6.4 s of a slow clock.
                 ensure!(
-                    relied_until > ms(9_700),
+                    relied_until - granted_at > ms(7_000),
                     "relied on until {relied_until:?} only"
                 );
                 ensure!(
                     taken_at > relied_until,
                     "{taken_at:?}, but {relied_until:?}"
                 );
-                ensure!(taken_at < ms(20_000), "{taken_at:?}");
+                ensure!(taken_at - granted_at < ms(13_000), "{taken_at:?}");
                 ensure!(next.token.epoch > grant.token.epoch, "{next:?}");
                 Ok(())
             })
@@ -827,8 +831,8 @@ fn twenty_candidates_where_one_write_per_second_is_taken() -> Result<()> {
             ensure!(grant.renewals == 9, "{grant:?}");
             let writes = world.store().totals().of(Kind::Put);
             ensure!(
-                writes == 10,
-                "{writes} writes, of which 10 are the leader's"
+                writes == 11,
+                "{writes} writes, of which 11 are the leader's"
             );
             drop(leader);
             let died_at = world.clock().elapsed();
@@ -844,7 +848,7 @@ fn twenty_candidates_where_one_write_per_second_is_taken() -> Result<()> {
             }
             // The winner does not renew, so that a second one may follow.
             let (first, rest) = winners.split_first().context("no winner")?;
-            ensure!(first.0 - died_at < ms(16_000), "{:?}", first.0 - died_at);
+            ensure!(first.0 - died_at < ms(12_000), "{:?}", first.0 - died_at);
             ensure!(first.1.token.epoch > grant.token.epoch, "{first:?}");
             let mut before = first;
             for next in rest {
@@ -890,7 +894,7 @@ fn a_leader_that_slept_is_refused() -> Result<()> {
             drop(closed);
             // A clock that stood still has noticed nothing: only the store can tell.
             let left_ms = remaining_ms(&mut old, grant.token).await?;
-            ensure!((left_ms > 8_000) == (clocks == Clocks::Stop), "{left_ms}");
+            ensure!((left_ms > 6_000) == (clocks == Clocks::Stop), "{left_ms}");
             for _ in 0..3 {
                 let late = append(&mut old, grant.token, "zombie").await?;
                 ensure!(late == AppendOutcome::Fenced(next.token), "{late:?}");
@@ -927,7 +931,7 @@ fn a_leader_that_is_stopped_before_its_bytes_leave_is_refused() -> Result<()> {
             };
             let first = on(Kind::Put).by("old").under("log/");
             world.faults().script(first.then(Fault::Pause(pause)));
-            ensure!(remaining_ms(&mut old, grant.token).await? > 8_000);
+            ensure!(remaining_ms(&mut old, grant.token).await? > 6_000);
             let (late, next) =
                 tokio::join!(append(&mut old, grant.token, "zombie"), succeed(&mut new));
             let (late, next) = (late?, next?);
@@ -968,7 +972,7 @@ fn a_leader_that_is_stopped_anywhere_is_told_the_truth() -> Result<()> {
                 },
             )
             .await?;
-            ensure!(remaining_ms(&mut old, grant.token).await? > 8_000);
+            ensure!(remaining_ms(&mut old, grant.token).await? > 6_000);
             let gate = old.gate().clone();
             let around = async {
                 sleep(ms(after_ms)).await;

@@ -410,7 +410,7 @@ impl Term<'_> {
             sleep(Duration::from_millis(pace_ms)).await;
             // A zombie that asked for a renewal would learn of its end in time.
             let left_ms = self.remaining_ms().await?;
-            if refused == 0 && left_ms < LEASE_MS / 2 && !self.renew().await? {
+            if refused == 0 && left_ms < self.grant.valid_for_ms / 2 && !self.renew().await? {
                 return Ok(());
             }
         }

@@ -54,7 +54,7 @@ pub fn hand_over(prefix: &str) -> Result<String, String> {
 /// The leader falls silent, the rival takes over, and the old leader is refused.
 pub fn take_over(prefix: &str) -> Result<String, String> {
     let name = format!("{prefix}/take-over");
-    let grant = acquire(&name, 1_000)?;
+    let grant = acquire(&name, 3_500)?;
     match append(&name, "by the first", grant.token)? {
         AppendOutcome::Appended(_) => {}
         other => return unexpected("the leader's append", other),
