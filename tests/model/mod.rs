@@ -169,6 +169,16 @@ impl World {
         Rc::new(Blobs::new(self.store()))
     }
 
+    /// The state of what instances draw their random numbers from.
+    pub fn random(&self) -> u128 {
+        self.0.borrow().random
+    }
+
+    /// Goes back, so that an instance draws what another one has drawn.
+    pub fn set_random(&self, state: u128) {
+        self.0.borrow_mut().random = state;
+    }
+
     /// True time since the world began.
     pub fn elapsed_ms(&self) -> u64 {
         self.0.borrow().now_ms - START_MS
