@@ -203,6 +203,20 @@ impl Log<'_> {
 pub struct Retention<'a>(pub(crate) &'a mut Instance);
 
 impl Retention<'_> {
+    /// Trims versions of a manifest.
+    pub async fn trim_versions(
+        &mut self,
+        name: &str,
+        keep: retention::KeepVersions,
+    ) -> Call<Result<retention::VersionsReport, retention::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
+        let result = gate
+            .behind(guest.call_trim_versions(store, &name, keep))
+            .await;
+        self.0.leave(result)
+    }
+
     /// Trims a log.
     pub async fn trim(
         &mut self,
@@ -406,6 +420,68 @@ impl Blob<'_> {
 pub struct Manifest<'a>(pub(crate) &'a mut Instance);
 
 impl Manifest<'_> {
+    /// Creates a manifest.
+    pub async fn create(
+        &mut self,
+        name: &str,
+        settings: log::Settings,
+    ) -> Call<Result<log::CreateOutcome, manifest::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate.behind(guest.call_create(store, &name, settings)).await;
+        self.0.leave(result)
+    }
+
+    /// Creates a fork.
+    pub async fn fork(
+        &mut self,
+        name: &str,
+        version: u64,
+        fork: &str,
+    ) -> Call<Result<manifest::ForkOutcome, manifest::Error>> {
+        let (name, fork) = (name.to_owned(), fork.to_owned());
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate
+            .behind(guest.call_fork(store, &name, version, &fork))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Sets a pin.
+    pub async fn pin(
+        &mut self,
+        name: &str,
+        reader: &str,
+        version: u64,
+        ttl_ms: u32,
+    ) -> Call<Result<manifest::PinOutcome, manifest::Error>> {
+        let (name, reader) = (name.to_owned(), reader.to_owned());
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate
+            .behind(guest.call_pin(store, &name, &reader, version, ttl_ms))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Removes a pin.
+    pub async fn unpin(&mut self, name: &str, reader: &str) -> Call<Result<(), manifest::Error>> {
+        let (name, reader) = (name.to_owned(), reader.to_owned());
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate.behind(guest.call_unpin(store, &name, &reader)).await;
+        self.0.leave(result)
+    }
+
+    /// Lists the pins.
+    pub async fn pins(
+        &mut self,
+        name: &str,
+    ) -> Call<Result<Vec<manifest::VersionPin>, manifest::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.manifest)?;
+        let result = gate.behind(guest.call_pins(store, &name)).await;
+        self.0.leave(result)
+    }
+
     /// Reads the latest version.
     pub async fn latest(
         &mut self,

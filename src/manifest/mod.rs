@@ -6,6 +6,7 @@
 //! it is safe.
 
 mod commit;
+mod create;
 mod decision;
 mod known;
 mod read;
@@ -28,6 +29,7 @@ use crate::slots::Chain;
 use crate::store::Store;
 use crate::token::{Epoch, Writer};
 
+pub use create::ForkOutcome;
 pub use decision::Decision;
 pub use transaction::{PARTS_MAX, Part, TransactionOutcome};
 pub use trim::{KeepVersions, VersionPin, VersionsReport};

@@ -343,7 +343,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         Ok(all)
     }
 
-    async fn at(&self, slot: Slot, reader: Option<&str>) -> Result<At, Error> {
+    pub(super) async fn at(&self, slot: Slot, reader: Option<&str>) -> Result<At, Error> {
         let loaded = self.load(slot, Vec::new()).await?;
         let prepared = loaded
             .as_ref()

@@ -17,10 +17,7 @@ use crate::instance::run;
 
 impl Guest for Component {
     fn create(name: String, settings: Settings) -> Result<CreateOutcome, Error> {
-        let grace = Grace {
-            period_ms: settings.grace_ms,
-            margin_ms: settings.clock_margin_ms,
-        };
+        let grace = from_settings(settings);
         run(|instance| instance.logs.create(&name, grace))
             .map(to_create_outcome)
             .map_err(to_error)
@@ -82,6 +79,13 @@ impl Guest for Component {
     }
 }
 
+pub(crate) fn from_settings(settings: Settings) -> Grace {
+    Grace {
+        period_ms: settings.grace_ms,
+        margin_ms: settings.clock_margin_ms,
+    }
+}
+
 fn from_options(options: AppendOptions) -> core::AppendOptions {
     core::AppendOptions {
         writer: from_writer(options.writer),
@@ -117,7 +121,7 @@ pub(crate) fn to_cursor(cursor: core::Cursor) -> Cursor {
     }
 }
 
-fn to_create_outcome(outcome: core::CreateOutcome) -> CreateOutcome {
+pub(crate) fn to_create_outcome(outcome: core::CreateOutcome) -> CreateOutcome {
     match outcome {
         core::CreateOutcome::Created => CreateOutcome::Created,
         core::CreateOutcome::Exists(grace) => CreateOutcome::Exists(Settings {

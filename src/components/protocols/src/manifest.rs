@@ -5,15 +5,62 @@ use ifmatch::manifest as core;
 
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::manifest::{
-    AtOutcome, ChangeResult as Change, CommitOutcome, Conflict, DependencyResult as Dependency,
-    EditResult as Edit, Guest, ItemResult as Item, Snapshot, Summary, VersionState,
+    AtOutcome, ChangeResult as Change, CommitOutcome, Conflict, CreateOutcome,
+    DependencyResult as Dependency, EditResult as Edit, ForkOutcome, Guest, ItemResult as Item,
+    PinOutcome, Settings, Snapshot, Summary, VersionPin, VersionState,
 };
 use crate::bindings::exports::ifmatch::protocols::types::Error;
 use crate::blob::{from_references, to_reference};
 use crate::convert::{from_writer, to_error, to_token};
 use crate::instance::run;
+use crate::log::{from_settings, to_create_outcome};
 
 impl Guest for Component {
+    fn create(name: String, settings: Settings) -> Result<CreateOutcome, Error> {
+        let grace = from_settings(settings);
+        run(|instance| instance.manifests.create(&name, grace))
+            .map(to_create_outcome)
+            .map_err(to_error)
+    }
+
+    fn fork(name: String, version: u64, fork: String) -> Result<ForkOutcome, Error> {
+        run(|instance| instance.manifests.fork(&name, version, &fork))
+            .map(|outcome| match outcome {
+                core::ForkOutcome::Forked => ForkOutcome::Forked,
+                core::ForkOutcome::Exists => ForkOutcome::Exists,
+                core::ForkOutcome::Absent => ForkOutcome::Absent,
+                core::ForkOutcome::Trimmed(first_kept) => ForkOutcome::Trimmed(first_kept),
+                core::ForkOutcome::Indeterminate(why) => ForkOutcome::Indeterminate(why),
+            })
+            .map_err(to_error)
+    }
+
+    fn pin(name: String, reader: String, version: u64, ttl_ms: u32) -> Result<PinOutcome, Error> {
+        run(|instance| instance.manifests.pin(&name, &reader, version, ttl_ms))
+            .map(|outcome| match outcome {
+                core::VersionPin::Pinned(until) => PinOutcome::Pinned(until.unix_ms),
+                core::VersionPin::Trimmed(first_kept) => PinOutcome::Trimmed(first_kept),
+                core::VersionPin::Indeterminate(why) => PinOutcome::Indeterminate(why),
+            })
+            .map_err(to_error)
+    }
+
+    fn unpin(name: String, reader: String) -> Result<(), Error> {
+        run(|instance| instance.manifests.unpin(&name, &reader)).map_err(to_error)
+    }
+
+    fn pins(name: String) -> Result<Vec<VersionPin>, Error> {
+        let pins = run(|instance| instance.manifests.pins(&name)).map_err(to_error)?;
+        Ok(pins
+            .into_iter()
+            .map(|pin| VersionPin {
+                reader: pin.reader,
+                version: pin.offset,
+                expires_at: pin.expires_at.unix_ms,
+            })
+            .collect())
+    }
+
     fn latest(name: String) -> Result<Option<Snapshot>, Error> {
         run(|instance| instance.manifests.latest(&name))
             .map(|snapshot| snapshot.map(to_snapshot))

@@ -1,11 +1,13 @@
 //! The interface `retention`.
 
 use ifmatch::log as core;
+use ifmatch::manifest;
 
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::log::Cursor;
 use crate::bindings::exports::ifmatch::protocols::retention::{
-    Guest, Keep, Limit, MergeOptions, MergeReport, PinOutcome, PinnedReader, TrimReport,
+    Guest, Keep, KeepVersions, Limit, MergeOptions, MergeReport, PinOutcome, PinnedReader,
+    TrimReport, VersionsReport,
 };
 use crate::bindings::exports::ifmatch::protocols::types::Error;
 use crate::convert::to_error;
@@ -31,6 +33,22 @@ impl Guest for Component {
                 segments: report.segments,
                 deleted: report.deleted,
                 more: report.more,
+            })
+            .map_err(to_error)
+    }
+
+    fn trim_versions(name: String, keep: KeepVersions) -> Result<VersionsReport, Error> {
+        let keep = match keep {
+            KeepVersions::Start(version) => manifest::KeepVersions::From(version),
+            KeepVersions::Newest(count) => manifest::KeepVersions::Newest(count),
+            KeepVersions::AgeMs(age_ms) => manifest::KeepVersions::AgeMs(age_ms),
+        };
+        run(|instance| instance.manifests.trim(&name, keep))
+            .map(|report| VersionsReport {
+                first_kept: report.first_kept,
+                deleted: report.deleted,
+                more: report.more,
+                limited_by: to_limit(report.limited_by),
             })
             .map_err(to_error)
     }
@@ -79,11 +97,15 @@ fn to_report(report: core::TrimReport) -> TrimReport {
         first_kept: to_cursor(report.first_kept),
         deleted: report.deleted,
         more: report.more,
-        limited_by: match report.limited_by {
-            core::TrimLimit::None => Limit::None,
-            core::TrimLimit::Grace => Limit::Grace,
-            core::TrimLimit::Newest => Limit::Newest,
-            core::TrimLimit::Pin(reader) => Limit::Pin(reader),
-        },
+        limited_by: to_limit(report.limited_by),
+    }
+}
+
+fn to_limit(limit: core::TrimLimit) -> Limit {
+    match limit {
+        core::TrimLimit::None => Limit::None,
+        core::TrimLimit::Grace => Limit::Grace,
+        core::TrimLimit::Newest => Limit::Newest,
+        core::TrimLimit::Pin(reader) => Limit::Pin(reader),
     }
 }
