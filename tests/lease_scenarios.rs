@@ -23,6 +23,7 @@ use ifmatch::lease::{
     Successor,
 };
 use ifmatch::log::{AppendOptions, AppendOutcome, Logs};
+use ifmatch::manifest::{CommitOutcome, Manifests};
 use ifmatch::token::{Epoch, Writer};
 use model::clock::Clock;
 use model::lease::{
@@ -36,12 +37,13 @@ fn remaining(instance: &Instance, grant: &Grant) -> u64 {
     instance.remaining_ms("l", grant.token).unwrap()
 }
 
-/// A leader: its lease, and the log that it writes to.
+/// A leader: its lease, and the log and the manifest that it writes to.
 struct Leader {
     world: World,
     clock: Clock,
     leases: Instance,
     logs: Logs<ModelBucket, ModelEnv>,
+    manifests: model::manifest::Instance,
 }
 
 impl Leader {
@@ -50,7 +52,8 @@ impl Leader {
         Leader {
             world: world.clone(),
             leases: Leases::new(store.clone()),
-            logs: Logs::new(store),
+            logs: Logs::new(store.clone()),
+            manifests: Rc::new(Manifests::new(store)),
             clock,
         }
     }
@@ -69,6 +72,15 @@ impl Leader {
             .run(self.logs.append("l", &records, &fenced(token)))
             .unwrap()
     }
+}
+
+/// A change of a key that nobody else changes.
+fn set(leader: &Leader, token: Epoch, key: &str) -> CommitOutcome {
+    let change = model::manifest::fenced(0, key, token.0);
+    leader
+        .world
+        .run(leader.manifests.commit("m", &change))
+        .unwrap()
 }
 
 fn fenced(token: Epoch) -> AppendOptions {
@@ -95,6 +107,24 @@ fn scenario_26_a_leader_that_slept_past_its_deadline_is_fenced() {
     let renewed = world.run(a.leases.renew(&first, 10_000)).unwrap();
     assert!(matches!(renewed, RenewOutcome::Lost(Some(status)) if status.holder == "b"));
     assert!(matches!(b.append(second.token), AppendOutcome::Appended(_)));
+}
+
+#[test]
+fn scenario_26_one_token_fences_a_log_and_a_manifest() {
+    let world = World::new();
+    let a = Leader::new(&world, Clock::default());
+    let b = Leader::new(&world, Clock::default());
+    let first = a.lead("a");
+    assert_eq!(set(&a, first.token, "a=1"), CommitOutcome::Committed(1));
+    world.advance_ms(20_000);
+    let second = b.lead("b");
+    assert_eq!(set(&b, second.token, "b=2"), CommitOutcome::Committed(2));
+    for _ in 0..3 {
+        assert_eq!(a.append(first.token), AppendOutcome::Fenced(second.token));
+        let late = set(&a, first.token, "late=3");
+        assert_eq!(late, CommitOutcome::Fenced(second.token));
+    }
+    assert_eq!(model::manifest::latest(&world), (2, "a=1 b=2".to_owned()));
 }
 
 #[test]
