@@ -545,6 +545,48 @@ fn scenario_74_a_writer_that_slept_through_a_merge_appends_at_the_true_tail() {
 }
 
 #[test]
+fn scenario_74_a_reader_does_not_read_ahead_into_what_stands_in_merged_slots() {
+    // Two writers that slept fill slots 3 and 4 again, where a pack ends and the next
+    // begins. A reader that has come up to slot 3 meets both at once.
+    let world = World::new();
+    let (first, second, other) = (world.instance(), world.instance(), world.instance());
+    fill(&world, &other, 0..3);
+    let (one, two) = (batch("one"), batch("two"));
+    let mut op_first = world.start(first.append("l", &one, &SHARED));
+    op_first.serve_until("PUT");
+    fill(&world, &other, 3..4);
+    let mut op_second = world.start(second.append("l", &two, &SHARED));
+    op_second.serve_until("PUT");
+    fill(&world, &other, 4..9);
+    let reader = world.instance();
+    let one_record = ReadLimit {
+        records: 1,
+        bytes: 1_000,
+    };
+    let mut cursor = Cursor::at(0);
+    for _ in 0..3 {
+        match world.run(reader.read("l", cursor, one_record)).unwrap() {
+            ReadOutcome::Records(_, next) => cursor = next,
+            ReadOutcome::Trimmed(_) => panic!("nothing is trimmed"),
+        }
+    }
+    world.advance_ms(2 * HOUR_MS);
+    merge(&world, &before(4));
+    merge(&world, &before(7));
+    op_first.serve();
+    op_second.serve();
+    assert!(world.object(&key(3)).is_some() && world.object(&key(4)).is_some());
+    let found = entries(&world, &reader, cursor, 10_000);
+    let bodies: Vec<String> = found
+        .into_iter()
+        .map(|entry| String::from_utf8(entry.body).unwrap())
+        .collect();
+    assert_eq!(bodies, ["3", "4", "5", "6", "7", "8"]);
+    assert_eq!(op_first.finish().unwrap(), appended(9, 10));
+    assert_eq!(op_second.finish().unwrap(), appended(10, 11));
+}
+
+#[test]
 fn scenario_75_a_merge_that_slept_does_not_pack_what_stands_in_merged_slots() {
     // The run is the one slot that a sleeping writer fills again, with two records
     // instead of one.

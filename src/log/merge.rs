@@ -18,7 +18,7 @@ use crate::codec::Header;
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::Slot;
-use crate::slots::{StateReply, at_key};
+use crate::slots::{StateReply, at_key, refused};
 use maybe_async::maybe_async;
 
 /// One call finishes at most this many packs.
@@ -246,8 +246,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Makes sure that there is a pack with these segments.
     async fn put_pack(&self, segments: &[Fetched]) -> Result<PackKey, Error> {
-        let (pack, header, body) =
-            pack::encode(segments).map_err(|error| Error::Other(error.to_string()))?;
+        let (pack, header, body) = pack::encode(segments)
+            .map_err(|error| refused(&PackKey::prefix(self.name()), error))?;
         let write = Write {
             key: pack.key(self.name()),
             body,

@@ -6,7 +6,7 @@
 use core::ops::Range;
 
 use super::read::Fetched;
-use super::segment::Segment;
+use super::segment::{POINTERS, PRODUCERS, Segment};
 use crate::bucket::StoreTime;
 use crate::codec::{DecodeError, Decoder, Header, Kind, Section, Tag, crc32c};
 use crate::keys::{Name, Slot};
@@ -24,6 +24,10 @@ const INDEX: Tag = Tag(17);
 
 /// The only kind of object in a pack so far.
 const SEGMENT: u32 = 0;
+
+/// What a segment may need besides its own bytes to be whole: nothing. One whose
+/// header requires more must not be packed, since its slot is deleted.
+const SECTIONS: &[Tag] = &[POINTERS, PRODUCERS];
 
 /// Stands for an unknown time.
 const NO_TIME: u64 = u64::MAX;
@@ -110,6 +114,7 @@ pub(super) fn encode(segments: &[Fetched]) -> Result<(PackKey, Header, Vec<u8>),
     let mut payload = Vec::new();
     let mut index = Vec::with_capacity(segments.len() * ENTRY_BYTES);
     for fetched in segments {
+        fetched.segment.header.require_only(SECTIONS)?;
         let bytes = fetched.segment.bytes();
         let length = u32::try_from(bytes.len()).map_err(too_large)?;
         let time = fetched.modified_at.map_or(NO_TIME, |time| time.unix_ms);
@@ -141,6 +146,8 @@ pub(super) fn encode(segments: &[Fetched]) -> Result<(PackKey, Header, Vec<u8>),
     };
     let mut body = header.encode()?;
     body.append(&mut payload);
+    // The segments are deleted for it, so it is read once before it is written.
+    Pack::decode(&body)?;
     Ok((key, header, body))
 }
 
@@ -204,6 +211,7 @@ impl Pack {
         for place in index(&header)? {
             let bytes = payload.get(place.bytes).ok_or(WRONG_INDEX)?;
             let segment = Segment::decode(bytes.to_vec())?;
+            segment.header.require_only(SECTIONS)?;
             let follows = match segments.last() {
                 Some(before) => segment.follows(&before.segment),
                 None => segment.header.previous_id == header.previous_id,

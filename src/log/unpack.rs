@@ -27,9 +27,8 @@ pub(super) struct MergedPart {
 }
 
 impl Ahead {
-    /// Goes on in the packs. What was read ahead stood in slots that do not count.
+    /// Goes on in the packs.
     pub(super) fn enter_packs(&mut self, state: &StateReply) {
-        self.fetched.clear();
         self.merged = Some(MergedPart {
             until: state.first_kept(),
             end_offset: state.state().packs_end(),
@@ -65,7 +64,7 @@ impl Run {
         let found = self.ahead.fetched.iter().find_map(|(slot, fetched)| {
             let start = fetched.segment.header.base_offset;
             let holds = (start..fetched.segment.end_offset()).contains(&offset);
-            (holds && fetched.packed).then_some(*slot)
+            (fetched.packed && holds).then_some(*slot)
         });
         if let Some(slot) = found {
             self.jump(slot);
@@ -93,6 +92,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 part.packs = self.packs_from(offset).await?;
                 wanted = self::wanted(&part.packs, run);
             }
+            // What was read ahead before stood in slots that do not count.
             run.ahead.fetched = self.fetch_packs(&wanted).await?;
             let reached = wanted.last().map_or(offset, |listed| listed.pack.end);
             part.packs.retain(|listed| listed.pack.end > reached);
