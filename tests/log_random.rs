@@ -31,7 +31,7 @@ use ifmatch::slots::Grace;
 use model::log::{ALL, batch, produced};
 use model::{Answer, Op, Request, World};
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 100;
 const STEPS: u32 = 4_000;
 const GRACE: Grace = Grace {
     period_ms: 60_000,
