@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{COMMANDS, cli, test, workspace};
+use crate::{COMMANDS, api, cli, test, workspace};
 
 /// Folders without documents of ours.
 const SKIPPED: &[&str] = &["target", "node_modules", "deps"];
@@ -88,6 +88,11 @@ pub fn check() -> Result<Known> {
                 faults.push(format!("{name}:{line}: {link} does not exist"));
             }
         }
+    }
+    for page in api::out_of_date(&root)? {
+        faults.push(format!(
+            "{page} is not what the WIT says: run `cargo xtask api`"
+        ));
     }
     if !root.join("README.md").is_file() {
         faults.push("there is no README.md".to_owned());

@@ -28,6 +28,11 @@ impl Interface {
             .validate_all(component)
             .context("the component is not valid")?;
 
+        Self::parse(component)
+    }
+
+    /// Reads the interface of a component of any kind.
+    pub fn parse(component: &[u8]) -> Result<Self> {
         let mut interface = Interface::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(component) {

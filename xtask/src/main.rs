@@ -3,6 +3,7 @@
 //! `cargo xtask help` lists them. One module per command, and one per thing that
 //! commands share.
 
+mod api;
 mod args;
 mod artifacts;
 mod build;
@@ -10,10 +11,12 @@ mod cli;
 mod componentize;
 mod compose;
 mod documents;
+mod examples;
 mod harness;
 mod hosts;
 mod interface;
 mod optimize;
+mod package;
 mod process;
 mod report;
 mod sections;
@@ -32,6 +35,9 @@ const COMMANDS: &[Command] = &[
     build::COMMAND,
     test::COMMAND,
     hosts::COMMAND,
+    examples::COMMAND,
+    api::COMMAND,
+    package::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
     Command::harness("budget", "Print the requests that each operation costs"),
 ];

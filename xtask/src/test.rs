@@ -17,7 +17,7 @@ use crate::artifacts::{ARTIFACTS, Source};
 use crate::cli::{Action, Command};
 use crate::tally::Tally;
 use crate::toolchain::{self, Toolchain, Wish};
-use crate::{build, documents, harness, hosts, process, workspace};
+use crate::{build, documents, examples, harness, hosts, process, workspace};
 
 /// `cargo xtask test`.
 pub const COMMAND: Command = Command {
@@ -44,6 +44,7 @@ Runs the named steps; all of them if none is named:
   host-test  tests of the finished components in the harness
   budget     what every operation costs, as `cargo xtask budget`
   demo       a short `cargo xtask demo`
+  examples   every `cargo xtask example`
   hosts      the script of `cargo xtask hosts` on every host
   doc        the documentation of all crates builds without warnings
   documents  commands and links in Markdown files
@@ -115,6 +116,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "demo",
         run: || command("demo", &["--seconds", "3"]),
+    },
+    Step {
+        name: "examples",
+        run: examples::tally,
     },
     Step {
         name: "hosts",

@@ -5,7 +5,6 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::NOT_RUN;
 use super::trial::{Row, Speed};
 use crate::workspace;
 
@@ -96,8 +95,8 @@ pub fn json(rows: &[Row]) -> Value {
     json!({"hosts": rows.collect::<Vec<_>>()})
 }
 
-/// Writes the tables into the document.
-pub fn write(rows: &[Row]) -> Result<()> {
+/// Writes the tables into the document, with what was checked of Spin.
+pub fn write(rows: &[Row], spin: &str) -> Result<()> {
     let path = workspace::root().join(DOCUMENT);
     let document = fs::read_to_string(&path)?;
     let (before, rest) = document
@@ -108,12 +107,12 @@ pub fn write(rows: &[Row]) -> Result<()> {
         .with_context(|| format!("the place for the tables in {DOCUMENT} has no end"))?;
     fs::write(
         path,
-        [before, BEGIN, "\n", &markdown(rows), "\n", END, after].concat(),
+        [before, BEGIN, "\n", &markdown(rows, spin), "\n", END, after].concat(),
     )?;
     Ok(())
 }
 
-fn markdown(rows: &[Row]) -> String {
+fn markdown(rows: &[Row], spin: &str) -> String {
     let names = features(rows);
     let mut text = format!(
         "| host | version | route | artifact | {} |\n|---|---|---|---|{}\n",
@@ -140,10 +139,8 @@ fn markdown(rows: &[Row]) -> String {
             cells.collect::<Vec<_>>().join(" | ")
         ));
     }
-    for (host, why) in NOT_RUN {
-        let empty = " |".repeat(names.len());
-        text.push_str(&format!("| {host} | not run: {why} | | |{empty}\n"));
-    }
+    let empty = " |".repeat(names.len());
+    text.push_str(&format!("| Spin | not run: {spin} | | |{empty}\n"));
     text.push_str(
         "\n| host | warm append, ms | a second | 99 of 100 within, ms | bare `PUT`, ms | on top |\n\
          |---|---:|---:|---:|---:|---:|\n",
@@ -228,7 +225,7 @@ mod tests {
         let text = text(&rows);
         assert!(text.contains("FAILED race"), "{text}");
         assert!(text.contains("0.50 ms, 2000 a second"), "{text}");
-        let table = markdown(&rows);
+        let table = markdown(&rows, "checked");
         assert!(table.contains("| ✓ | ✗ | – |"), "{table}");
         assert!(table.contains("| not installed |"), "{table}");
         assert!(

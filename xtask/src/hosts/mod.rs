@@ -4,13 +4,14 @@
 //! more than a command line to call the script there, a folder in `hosts/`.
 
 mod call;
-mod install;
+pub mod install;
 mod javascript;
 mod matrix;
 mod python;
 mod server;
 mod session;
-mod store;
+mod spin;
+pub mod store;
 mod trial;
 mod wash;
 mod wasmtime_cli;
@@ -44,13 +45,6 @@ const HOSTS: &[Host] = &[
     javascript::WORKERS_R2,
     javascript::BROWSER,
 ];
-
-/// Hosts that are known to take the components and cannot be installed by this
-/// command, and why.
-const NOT_RUN: &[(&str, &str)] = &[(
-    "Spin",
-    "no package of the registries that this command uses; `hosts/spin` is a project for it",
-)];
 
 /// A host, and how the script is called on it.
 pub struct Host {
@@ -173,7 +167,7 @@ fn run(args: Args) -> Result<ExitCode> {
         print!("{}", matrix::text(&rows));
     }
     if options.all {
-        matrix::write(&rows)?;
+        matrix::write(&rows, &spin::check()?)?;
     }
     let failed = rows.iter().any(|row| !row.faults().is_empty());
     Ok(if failed {
@@ -190,6 +184,7 @@ pub fn tally() -> Result<Tally> {
     let rows = rows(&HOSTS.iter().collect::<Vec<_>>(), FEW_APPENDS)?;
     print!("{}", matrix::text(&rows));
     let mut tally = Tally::default();
+    tally.add(spin::check().map(drop));
     for row in &rows {
         tally.passed += row.passed();
         for fault in row.faults() {

@@ -153,8 +153,8 @@ fn wrong(name: &str, why: &str) -> Error {
 fn missing(name: &str) -> Error {
     wrong(
         name,
-        "is not set in the environment of this component (wasmtime: --env; Spin and wasmCloud: \
-         environment; Workers: vars or secrets)",
+        "is not set in the environment of this component (wasmtime: --env; Spin: environment \
+         and dependencies_inherit_configuration; wasmCloud: environment; Workers: vars or secrets)",
     )
 }
 
