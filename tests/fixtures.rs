@@ -2,7 +2,7 @@
 //! of any kind to them is noticed.
 //!
 //! Method: a scripted history on the model store is compared object by object with
-//! `fixtures/log`. Every truncated prefix and every changed byte of each must be
+//! `fixtures/log` and `fixtures/manifest`. Every truncated prefix and every changed byte of each must be
 //! refused. `IFMATCH_BLESS=1 cargo test --test fixtures` rewrites the files, for a
 //! change of format that is meant.
 
@@ -22,11 +22,14 @@ mod model;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use ifmatch::blob::{Digest, Generation, Reference};
 use ifmatch::codec::{DecodeError, Header};
 use ifmatch::log::{AppendOptions, Cursor, Keep, MergeOptions, Pack, Segment};
+use ifmatch::manifest::{CommitOutcome, Decision, Part, Version};
 use ifmatch::slots::{ChainState, Grace};
 use ifmatch::token::Epoch;
 use model::log::{batch, fenced, produced};
+use model::manifest::change;
 use model::{HOUR_MS, World};
 
 /// What each fixture shows, and the key under which it is stored.
@@ -104,11 +107,87 @@ fn objects() -> Vec<(&'static str, Vec<u8>)> {
     objects
 }
 
+/// The same for manifests, with the keys behind `manifest/`.
+const MANIFEST_FIXTURES: [(&str, &str); 8] = [
+    ("manifest/1-settings", "m/_slot/ffffffffffffffff.0"),
+    ("manifest/2-items", "m/_slot/fffffffffffffffe.1"),
+    ("manifest/3-removed", "m/_slot/fffffffffffffffd.2"),
+    ("manifest/4-prepared", "m/_slot/fffffffffffffffc.3"),
+    ("manifest/5-decided", "m/_slot/fffffffffffffffb.4"),
+    ("manifest/6-changes", "big/_slot/fffffffffffffffb.4"),
+    ("manifest/7-fork", "fork/_slot/ffffffffffffffff.0"),
+    ("manifest/8-decision", ""),
+];
+
+/// Manifests with one version of each kind.
+fn manifest_objects() -> Vec<(&'static str, Vec<u8>)> {
+    let world = World::new();
+    let manifests = world.manifests();
+    let grace = Grace {
+        period_ms: 10_000,
+        margin_ms: 2_000,
+    };
+    world.run(manifests.create("m", grace)).unwrap();
+    let mut first = change(1, "a=one b=two c=");
+    first.edits[1].blobs = vec![Reference {
+        generation: Generation(0),
+        digest: Digest::of(b"a blob"),
+    }];
+    first.author = "somebody".to_owned();
+    first.message = "the first items".to_owned();
+    let commit = |name: &str, change| {
+        world.advance_ms(1_000);
+        let outcome = world.run(manifests.commit(name, &change)).unwrap();
+        assert!(matches!(outcome, CommitOutcome::Committed(_)));
+    };
+    commit("m", first);
+    commit("m", model::manifest::fenced(2, "b- d=four", 7));
+    commit("n", change(0, "x=1"));
+    let part = |name: &str, change| Part {
+        name: name.to_owned(),
+        change,
+    };
+    let parts = [
+        part("m", model::manifest::fenced(3, "a=uno", 7)),
+        part("n", change(1, "x=2")),
+    ];
+    world.run(manifests.transact(&parts)).unwrap();
+    commit("m", model::manifest::fenced(4, "e=five", 8));
+    let many: String = (0..60)
+        .map(|n| format!("key-{n:02}={} ", "v".repeat(80)))
+        .collect();
+    commit("big", change(0, &many));
+    for number in 1..5 {
+        let text = format!("key-{number:02}=changed key-{:02}-", number + 20);
+        commit("big", change(number, &text));
+    }
+    world.run(manifests.fork("n", 2, "fork")).unwrap();
+    let decision = world
+        .keys()
+        .into_iter()
+        .find(|key| key.starts_with("_transaction/"));
+    let object = |(name, key): (&'static str, &str)| {
+        let key = match key {
+            "" => decision.clone().unwrap(),
+            key => format!("manifest/{key}"),
+        };
+        (name, world.object(&key).unwrap().body)
+    };
+    MANIFEST_FIXTURES.map(object).to_vec()
+}
+
+/// Every object of which there is a fixture.
+fn all_objects() -> Vec<(&'static str, Vec<u8>)> {
+    let mut all = objects();
+    all.extend(manifest_objects());
+    all
+}
+
 fn path(name: &str) -> PathBuf {
     [
         env!("CARGO_MANIFEST_DIR"),
         "fixtures",
-        "log",
+        if name.contains('/') { "" } else { "log" },
         &format!("{name}.hex"),
     ]
     .iter()
@@ -136,7 +215,11 @@ fn undump(text: &str) -> Vec<u8> {
 }
 
 fn decode(name: &str, bytes: &[u8]) -> Result<(), DecodeError> {
-    if name.ends_with("state") {
+    if name.ends_with("decision") {
+        Decision::decode(bytes).map(drop)
+    } else if name.starts_with("manifest/") {
+        Version::decode(bytes).map(drop)
+    } else if name.ends_with("state") {
         ChainState::decode_object(bytes).map(drop)
     } else if name.ends_with("pack") {
         Pack::decode(bytes).map(drop)
@@ -147,7 +230,7 @@ fn decode(name: &str, bytes: &[u8]) -> Result<(), DecodeError> {
 
 #[test]
 fn stored_bytes_are_those_of_the_fixtures() {
-    for (name, bytes) in objects() {
+    for (name, bytes) in all_objects() {
         if std::env::var_os("IFMATCH_BLESS").is_some() {
             std::fs::write(path(name), dump(&bytes)).unwrap();
         }
@@ -160,7 +243,7 @@ fn stored_bytes_are_those_of_the_fixtures() {
 
 #[test]
 fn every_truncated_prefix_is_refused() {
-    for (name, bytes) in objects() {
+    for (name, bytes) in all_objects() {
         for length in 0..bytes.len() {
             assert!(
                 decode(name, &bytes[..length]).is_err(),
@@ -175,7 +258,7 @@ fn every_truncated_prefix_is_refused() {
 
 #[test]
 fn every_changed_byte_is_refused() {
-    for (name, bytes) in objects() {
+    for (name, bytes) in all_objects() {
         for at in 0..bytes.len() {
             for change in [0x01, 0x80, 0xff] {
                 let mut changed = bytes.clone();
@@ -191,7 +274,7 @@ fn every_changed_byte_is_refused() {
 
 #[test]
 fn every_changed_byte_of_a_header_is_refused_where_only_the_header_is_read() {
-    for (name, bytes) in objects() {
+    for (name, bytes) in all_objects() {
         let length = Header::length(&bytes).unwrap();
         let size = bytes.len() as u64;
         let header = Header::decode(&bytes[..length], size).unwrap();

@@ -14,9 +14,14 @@
 
 mod model;
 
-use ifmatch::bucket::PutOutcome;
-use ifmatch::manifest::{Change, CommitOutcome, Conflict, Dependency};
-use model::manifest::{at, change, commit, edits, latest, latest_of};
+use ifmatch::bucket::{BucketError, PutOutcome};
+use ifmatch::codec::{Header, crc32c};
+use ifmatch::error::Error;
+use ifmatch::lease::AcquireOutcome;
+use ifmatch::log::{AppendOptions, AppendOutcome};
+use ifmatch::manifest::{Change, CommitOutcome, Conflict, Dependency, Version};
+use ifmatch::token::{Epoch, Writer};
+use model::manifest::{at, change, commit, edits, key, latest, latest_of};
 use model::{Answer, World};
 
 #[test]
@@ -143,10 +148,261 @@ fn scenario_40_a_commit_that_meets_itself_is_committed() {
         "reset".to_owned(),
     ))));
     assert_eq!(op.finish().unwrap(), CommitOutcome::Committed(2));
-    // By name, also by another instance.
-    let named = Change {
-        id: Some("change-7".to_owned()),
-        ..change(30, "x=2")
+}
+
+#[test]
+fn scenario_47_a_state_put_together_wrongly_is_refused() {
+    let world = World::new();
+    let (writer, follower) = (world.manifests(), world.manifests());
+    commit(&world, &writer, &change(0, "a=1 b=1"));
+    commit(&world, &writer, &change(1, "a=2"));
+    latest_of(&world, &follower);
+    commit(&world, &writer, &change(2, "b=2"));
+    // What a writer would store that missed version 2: the checksums are right, and
+    // the hash that it takes over from version 2 is, too.
+    world.corrupt(&key(3), |body| {
+        let length = Header::length(body).unwrap();
+        let at = body
+            .windows(3)
+            .rposition(|bytes| bytes == b"a\x002")
+            .unwrap()
+            + 2;
+        body[at] = b'1';
+        let payload_crc = crc32c(&[&body[length..]]);
+        body[32..36].copy_from_slice(&payload_crc.to_le_bytes());
+        let header_crc = crc32c(&[&body[..124], &body[128..length]]);
+        body[124..128].copy_from_slice(&header_crc.to_le_bytes());
+    });
+    Version::decode(&world.object(&key(3)).unwrap().body).unwrap();
+    let is_corrupt = |result: Result<(), Error>| {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(&error, Error::Corrupt(text) if text.starts_with(&key(3))),
+            "{error:?}"
+        );
     };
-    assert_eq!(commit(&world, &writer, &named), 31);
+    let fresh = || world.manifests();
+    is_corrupt(world.run(fresh().latest("m")).map(drop));
+    is_corrupt(world.run(fresh().at("m", 3, None)).map(drop));
+    is_corrupt(world.run(fresh().commit("m", &change(3, "c=1"))).map(drop));
+    assert_eq!(world.keys().len(), 3, "nothing is built on it");
+    assert_eq!(at(&world, 2), "a=2 b=1");
+    // Who followed commit by commit has what is right, and writes that.
+    assert_eq!(commit(&world, &follower, &change(3, "c=1")), 4);
+    assert_eq!(latest(&world), (4, "a=2 b=2 c=1".to_owned()));
+}
+
+#[test]
+fn scenario_26_one_token_fences_a_log_and_a_manifest() {
+    let world = World::new();
+    let (old, new) = (world.leases(), world.leases());
+    let request = |holder: &str| ifmatch::lease::Request {
+        holder: holder.to_owned(),
+        duration_ms: 10_000,
+        note: String::new(),
+        bounds: None,
+    };
+    let acquired = |outcome| match outcome {
+        AcquireOutcome::Acquired(grant) => grant.token,
+        other => panic!("{other:?}"),
+    };
+    let first = acquired(world.run(old.acquire("lead", &request("old"))).unwrap());
+    let (log, manifest) = (world.instance(), world.manifests());
+    let as_holder = |base, text: &str, epoch: Epoch| Change {
+        writer: Writer::Fenced(epoch),
+        ..change(base, text)
+    };
+    commit(&world, &manifest, &as_holder(0, "leader=old", first));
+    let appended = |epoch| AppendOptions {
+        writer: Writer::Fenced(epoch),
+        ..AppendOptions::SHARED
+    };
+    let records = vec![b"old".to_vec()];
+    world
+        .run(log.append("l", &records, &appended(first)))
+        .unwrap();
+    // Its write to the manifest is ready to go when it is frozen.
+    let late = as_holder(1, "late=1", first);
+    let mut zombie = world.start(manifest.commit("m", &late));
+    zombie.serve_until("PUT");
+    world.advance_ms(60_000);
+    let second = acquired(world.run(new.acquire("lead", &request("new"))).unwrap());
+    assert!(second > first);
+    let (other_log, other) = (world.instance(), world.manifests());
+    world.run(other_log.claim("l", second)).unwrap();
+    // A commit without edits fences, like a claim.
+    assert_eq!(commit(&world, &other, &as_holder(1, "", second)), 2);
+    assert_eq!(zombie.finish().unwrap(), CommitOutcome::Fenced(second));
+    let outcome = world.run(log.append("l", &records, &appended(first)));
+    assert_eq!(outcome, Ok(AppendOutcome::Fenced(second)));
+    for instance in [&manifest, &world.manifests()] {
+        for attempt in [as_holder(2, "x=1", first), change(2, "x=1")] {
+            let outcome = world.run(instance.commit("m", &attempt)).unwrap();
+            assert_eq!(outcome, CommitOutcome::Fenced(second));
+        }
+    }
+    assert_eq!(latest(&world), (2, "leader=old".to_owned()));
+    assert_eq!(
+        commit(&world, &other, &as_holder(2, "leader=new", second)),
+        3
+    );
+}
+
+#[test]
+fn a_named_change_is_committed_once_whoever_repeats_it() {
+    let world = World::new();
+    let writer = world.manifests();
+    commit(&world, &writer, &change(0, "x=0"));
+    let named = Change {
+        id: Some("order-7".to_owned()),
+        ..change(1, "x=1")
+    };
+    let mut op = world.start(writer.commit("m", &named));
+    let put = op.serve_until("PUT");
+    world.apply(&put);
+    let down = || BucketError::Unavailable("down".to_owned());
+    op.answer(Answer::Put(Ok(PutOutcome::Indeterminate(
+        "reset".to_owned(),
+    ))));
+    while let Some(request) = op.request() {
+        op.answer(match request.kind() {
+            "PUT" => Answer::Put(Err(down())),
+            _ => Answer::Get(Err(down())),
+        });
+    }
+    let outcome = op.done().unwrap();
+    assert!(
+        matches!(outcome, CommitOutcome::Indeterminate(_)),
+        "{outcome:?}"
+    );
+    let other = world.manifests();
+    for version in 2..80 {
+        commit(&world, &other, &change(version, "x=9"));
+    }
+    for instance in [&writer, &other, &world.manifests()] {
+        assert_eq!(commit(&world, instance, &named), 2);
+    }
+    assert_eq!(latest(&world), (80, "x=9".to_owned()));
+    // Without a name, nobody can tell it from another that conflicts.
+    let unnamed = Change { id: None, ..named };
+    let outcome = world.run(other.commit("m", &unnamed)).unwrap();
+    assert!(matches!(outcome, CommitOutcome::Conflict(_)));
+}
+
+#[test]
+fn a_commit_to_many_keys_that_changes_one_writes_little() {
+    const KEYS: usize = 10_000;
+    const COMMITS: u64 = 2_100;
+    let world = World::new();
+    let writer = world.manifests();
+    let all: String = (0..KEYS)
+        .map(|n| format!("tables/part-{n:06}=rows-000{n:05}-bytes-0000{n:06} "))
+        .collect();
+    commit(&world, &writer, &change(0, &all));
+    let size = |version: u64| world.object(&key(version)).unwrap().body.len();
+    let full = size(1);
+    let mut written = 0;
+    for version in 1..=COMMITS {
+        let number = version * 7919 % 10_000;
+        let text = format!("tables/part-{number:06}=rows-111{version:05}-bytes-1111{version:06}");
+        assert_eq!(
+            commit(&world, &writer, &change(version, &text)),
+            version + 1
+        );
+        written += size(version + 1);
+    }
+    let average = written / usize::try_from(COMMITS).unwrap();
+    println!("a state of {full} bytes, {average} bytes written by a commit on average");
+    assert!(average < 4096, "{average}");
+    assert!(full > 500_000, "{full}");
+    // Whichever version is asked for, few objects are read, in three steps.
+    for version in [1, 2, 1023, 1024, 1025, 1536, 2047, 2048, COMMITS] {
+        world.take_counts();
+        at(&world, version);
+        assert!(world.take_total() <= 12, "version {version}");
+    }
+    world.take_counts();
+    assert_eq!(latest(&world).0, COMMITS + 1);
+    assert!(world.take_total() <= 12);
+}
+
+#[test]
+fn a_listing_tells_what_to_read_at_once() {
+    let world = World::new();
+    let writer = world.manifests();
+    let first: String = (0..200)
+        .map(|n| format!("key-{n:04}=a-value-of-some-length "))
+        .collect();
+    commit(&world, &writer, &change(0, &first));
+    for version in 1..200 {
+        commit(&world, &writer, &change(version, "key-0001=x"));
+        let reader = world.manifests();
+        let mut op = world.start(reader.latest("m"));
+        assert_eq!(op.serve().kind(), "LIST");
+        // All that is needed is asked for before any of it is answered.
+        let mut asked = 0;
+        while op.request().is_some_and(|request| request.kind() == "GET") {
+            op.serve();
+            asked += 1;
+        }
+        assert!(op.done().unwrap().is_some());
+        let needed = (version).count_ones() + 1;
+        assert!(asked <= needed, "version {version}: {asked} requests");
+    }
+}
+
+#[test]
+fn bad_changes_are_refused_without_a_request() {
+    let world = World::new();
+    let instance = world.manifests();
+    let long = "k".repeat(1025);
+    let many: String = (0..10_001).map(|n| format!("k{n}=1 ")).collect();
+    for attempt in [
+        change(0, "=1"),
+        change(0, &format!("{long}=1")),
+        change(0, "a=1 a=2"),
+        change(0, &many),
+        Change {
+            author: "a".repeat(201),
+            ..change(0, "a=1")
+        },
+        Change {
+            message: "m".repeat(1025),
+            ..change(0, "a=1")
+        },
+        Change {
+            id: Some(String::new()),
+            ..change(0, "a=1")
+        },
+        Change {
+            writer: Writer::Fenced(Epoch::SHARED),
+            ..change(0, "a=1")
+        },
+    ] {
+        let outcome = world.run(instance.commit("m", &attempt));
+        assert!(
+            matches!(outcome, Err(Error::InvalidArgument(_))),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(world.take_total(), 0);
+    commit(&world, &instance, &change(0, "a=1"));
+    let outcome = world.run(instance.commit("m", &change(2, "a=1")));
+    assert!(
+        matches!(outcome, Err(Error::InvalidArgument(_))),
+        "a base of the future"
+    );
+    let big = Change {
+        edits: vec![ifmatch::manifest::Edit {
+            key: "big".to_owned(),
+            value: Some(vec![0; 8 * 1024 * 1024]),
+            blobs: Vec::new(),
+        }],
+        ..change(1, "")
+    };
+    let outcome = world.run(instance.commit("m", &big));
+    assert!(
+        matches!(outcome, Err(Error::InvalidArgument(_))),
+        "{outcome:?}"
+    );
 }
