@@ -81,7 +81,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (330_000, 140_000),
+        bytes_max: (400_000, 170_000),
     },
     Artifact {
         name: "ifmatch",
@@ -132,7 +132,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (450_000, 190_000),
+        bytes_max: (600_000, 250_000),
     },
     Artifact {
         name: "orders",
