@@ -1,8 +1,74 @@
 //! Several components as one.
 
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
 use anyhow::{Context, Result, bail};
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 use wac_types::Package;
+
+use crate::args::Args;
+use crate::cli::{Action, Command};
+
+/// `cargo xtask compose`.
+pub const COMMAND: Command = Command {
+    name: "compose",
+    summary: "Compose a component with those that serve its imports",
+    action: Action::Here {
+        help: HELP,
+        check: |args| parse(args).map(drop),
+        run,
+    },
+};
+
+const HELP: &str = "\
+usage: cargo xtask compose SOCKET PLUG... --output FILE
+
+Satisfies the imports of the component SOCKET by the exports of the components PLUG, as
+`wac plug` does, and writes one component. Imports that no PLUG serves are left.
+";
+
+/// What a person asks for.
+struct Wish {
+    socket: PathBuf,
+    plugs: Vec<PathBuf>,
+    output: PathBuf,
+}
+
+fn parse(mut args: Args) -> Result<Wish> {
+    let output = args.option("--output")?;
+    let mut words = args.words().into_iter().map(PathBuf::from);
+    args.finish()?;
+    let socket = words.next();
+    let plugs: Vec<_> = words.collect();
+    let (Some(socket), Some(output), false) = (socket, output, plugs.is_empty()) else {
+        bail!("a socket, a plug and --output are needed; see --help");
+    };
+    Ok(Wish {
+        socket,
+        plugs,
+        output: output.into(),
+    })
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    let wish = parse(args)?;
+    let mut parts = Vec::new();
+    for path in [&wish.socket].into_iter().chain(&wish.plugs) {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path.file_stem().unwrap_or_default();
+        parts.push((name.to_string_lossy().into_owned(), bytes));
+    }
+    let parts: Vec<_> = parts
+        .iter()
+        .map(|(name, bytes)| Part { name, bytes })
+        .collect();
+    let (socket, plugs) = parts.split_first().context("no parts")?;
+    fs::write(&wish.output, compose(socket, plugs, &[])?)
+        .with_context(|| format!("cannot write {}", wish.output.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
 
 /// A component and its name.
 pub struct Part<'a> {
@@ -101,6 +167,24 @@ mod tests {
         exports.export(export, ComponentExportKind::Instance, instance, None);
         component.section(&exports);
         component.finish()
+    }
+
+    #[test]
+    fn arguments() {
+        let parse = |line: &str| {
+            parse(Args::new(
+                line.split_whitespace().map(str::to_owned).collect(),
+            ))
+        };
+        let wish = parse("a.wasm b.wasm c.wasm --output d.wasm").unwrap();
+        assert_eq!(wish.socket, PathBuf::from("a.wasm"));
+        assert_eq!(
+            wish.plugs,
+            [PathBuf::from("b.wasm"), PathBuf::from("c.wasm")]
+        );
+        assert!(parse("a.wasm --output d.wasm").is_err());
+        assert!(parse("a.wasm b.wasm").is_err());
+        assert!(parse("a.wasm b.wasm --output d.wasm --fast").is_err());
     }
 
     fn part<'a>(name: &'a str, bytes: &'a [u8]) -> Part<'a> {

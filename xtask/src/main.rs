@@ -15,6 +15,7 @@ mod examples;
 mod harness;
 mod hosts;
 mod interface;
+mod npm;
 mod optimize;
 mod package;
 mod process;
@@ -38,6 +39,7 @@ const COMMANDS: &[Command] = &[
     examples::COMMAND,
     api::COMMAND,
     package::COMMAND,
+    compose::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
     Command::harness("budget", "Print the requests that each operation costs"),
 ];

@@ -17,7 +17,7 @@ use crate::artifacts::{ARTIFACTS, Source};
 use crate::cli::{Action, Command};
 use crate::tally::Tally;
 use crate::toolchain::{self, Toolchain, Wish};
-use crate::{build, documents, examples, harness, hosts, process, workspace};
+use crate::{build, documents, examples, harness, hosts, npm, process, workspace};
 
 /// `cargo xtask test`.
 pub const COMMAND: Command = Command {
@@ -45,6 +45,7 @@ Runs the named steps; all of them if none is named:
   budget     what every operation costs, as `cargo xtask budget`
   demo       a short `cargo xtask demo`
   examples   every `cargo xtask example`
+  javascript  types and tests of everything in JavaScript
   hosts      the script of `cargo xtask hosts` on every host
   doc        the documentation of all crates builds without warnings
   documents  commands and links in Markdown files
@@ -120,6 +121,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "examples",
         run: examples::tally,
+    },
+    Step {
+        name: "javascript",
+        run: npm::checks,
     },
     Step {
         name: "hosts",

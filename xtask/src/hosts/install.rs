@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::home;
-use crate::{process, workspace};
+use crate::process;
 
 /// How long one step of an installation may take.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -53,38 +53,6 @@ pub fn python(package: &str) -> Result<PathBuf> {
         ]);
         process::run_within(pip.arg(package), LIMIT)
     })
-}
-
-/// The npm packages that `package-lock.json` names, all of them at once.
-pub fn npm() -> Result<PathBuf> {
-    let root = workspace::root();
-    let packages = root.join("node_modules");
-    let wanted = fs::read(root.join("package-lock.json"))?;
-    let done = packages.join(".installed");
-    if fs::read(&done).is_ok_and(|installed| installed == wanted) {
-        return Ok(packages);
-    }
-    eprintln!("installing npm packages");
-    let mut npm = Command::new("npm");
-    npm.current_dir(&root);
-    // No package needs its scripts: programs come as packages of their own.
-    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
-    // What it prints must not end up among results.
-    npm.stdout(Stdio::null());
-    process::run_within(&mut npm, LIMIT)
-        .context("the npm packages cannot be installed (npm comes with node)")?;
-    fs::write(done, wanted)?;
-    Ok(packages)
-}
-
-/// The version of an npm package.
-pub fn npm_version(packages: &Path, name: &str) -> Result<String> {
-    let manifest = fs::read_to_string(packages.join(name).join("package.json"))?;
-    let manifest: serde_json::Value = serde_json::from_str(&manifest)?;
-    let version = manifest["version"].as_str();
-    Ok(version
-        .with_context(|| format!("{name} has no version"))?
-        .to_owned())
 }
 
 /// A folder below `target/hosts` that is filled once. If that fails, nothing of it

@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::install::{self, Installed};
+use super::install::Installed;
 use super::server::{Server, free_port};
 use super::session::Session;
 use super::{Contest, Host, Situation};
-use crate::workspace;
+use crate::{npm, workspace};
 
 /// Requests by a thread that the one of the instance waits for.
 pub const NODE: Host = Host {
@@ -80,9 +80,9 @@ pub const BROWSER: Host = Host {
 
 /// node, with the version of the package that matters.
 fn installed(package: &str) -> Result<Installed> {
-    let packages = install::npm()?;
+    let packages = npm::install()?;
     Ok(Installed {
-        version: install::npm_version(&packages, package)?,
+        version: npm::version(&packages, package)?,
         program: packages.join(".bin/node"),
     })
 }
