@@ -23,7 +23,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use ifmatch::blob::{Digest, Generation, Reference};
-use ifmatch::codec::{DecodeError, Header};
+use ifmatch::codec::{DecodeError, Header, Tag};
 use ifmatch::log::{AppendOptions, Cursor, Keep, MergeOptions, Pack, Segment};
 use ifmatch::manifest::{CommitOutcome, Decision, Part, Version};
 use ifmatch::slots::{ChainState, Grace};
@@ -291,6 +291,20 @@ fn every_changed_byte_of_a_header_is_refused_where_only_the_header_is_read() {
             );
         }
     }
+}
+
+#[test]
+fn a_version_that_does_not_know_packs_refuses_the_state_of_a_merged_log() {
+    let mut found = 0;
+    for (name, bytes) in objects() {
+        let packs = ["7-planned-state", "8-pack", "9-merged-state"];
+        if packs.iter().any(|known| name.ends_with(known)) {
+            let header = Header::decode(&bytes, bytes.len() as u64).unwrap();
+            assert!(header.require_only(&[Tag(1), Tag(2)]).is_err(), "{name}");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 3);
 }
 
 #[test]
