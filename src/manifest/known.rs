@@ -1,8 +1,6 @@
 //! What an instance knows of a manifest: the content of one version, put together
 //! from objects and followed from there.
 
-use std::collections::BTreeMap;
-
 use super::value;
 use super::version::{
     Entry, Prepared, Sweep, Version, entry_bytes, item_hash, must_be_full, parent,
@@ -29,6 +27,7 @@ const SMALL_BYTES: usize = 4096;
 /// A value, or the trace of one that was removed.
 #[derive(Clone, Debug)]
 struct Held {
+    key: String,
     value: Option<Vec<u8>>,
     /// The slot of the object that tells of it.
     touched: Slot,
@@ -72,7 +71,8 @@ pub(super) struct Known {
     hash: u128,
     author: String,
     message: String,
-    entries: BTreeMap<String, Held>,
+    /// In ascending order of key.
+    entries: Vec<Held>,
     items_bytes: usize,
     held_bytes: usize,
     /// What versions behind `changes_since` changed, in ascending order.
@@ -126,7 +126,7 @@ impl Known {
             hash: 0,
             author: String::new(),
             message: String::new(),
-            entries: BTreeMap::new(),
+            entries: Vec::new(),
             items_bytes: 0,
             held_bytes: 0,
             changes: Vec::new(),
@@ -252,35 +252,49 @@ impl Known {
         self.apply_all(pending.edits, next);
     }
 
+    /// Applies entries, which are in ascending order of key.
     fn apply_all(&mut self, entries: Vec<Entry>, touched: Slot) {
+        // One pass over both, so that many entries cost no more than many items.
+        let mut old = core::mem::take(&mut self.entries).into_iter().peekable();
+        let mut merged = Vec::with_capacity(old.len() + entries.len());
         for (key, value) in entries {
-            self.apply(key, value, touched);
+            while let Some(held) = old.next_if(|held| held.key < key) {
+                merged.push(held);
+            }
+            if let Some(held) = old.next_if(|held| held.key == key) {
+                self.count(&held, false);
+            }
+            let held = Held {
+                key,
+                value,
+                touched,
+            };
+            self.count(&held, true);
+            merged.push(held);
         }
+        merged.extend(old);
+        self.entries = merged;
     }
 
-    fn apply(&mut self, key: String, value: Option<Vec<u8>>, touched: Slot) {
-        if let Some(value) = &value {
-            self.hash = self.hash.wrapping_add(item_hash(&key, value));
-            self.items_bytes += entry_bytes((&key, Some(value)));
+    /// Adds an entry to the sums, or takes it out of them.
+    fn count(&mut self, held: &Held, adds: bool) {
+        let sum = |to: usize, bytes: usize| if adds { to + bytes } else { to - bytes };
+        let bytes = entry_bytes((&held.key, held.value.as_deref()));
+        self.held_bytes = sum(self.held_bytes, bytes);
+        if let Some(value) = &held.value {
+            self.items_bytes = sum(self.items_bytes, bytes);
+            let hash = item_hash(&held.key, value);
+            self.hash = match adds {
+                true => self.hash.wrapping_add(hash),
+                false => self.hash.wrapping_sub(hash),
+            };
         }
-        self.held_bytes += entry_bytes((&key, value.as_deref()));
-        let key_bytes = key.len();
-        let Some(old) = self.entries.get_mut(&key) else {
-            self.entries.insert(key, Held { value, touched });
-            return;
-        };
-        if let Some(old) = &old.value {
-            self.hash = self.hash.wrapping_sub(item_hash(&key, old));
-            self.items_bytes -= entry_bytes((&key, Some(old)));
-        }
-        self.held_bytes -= entry_bytes(("", old.value.as_deref())) + key_bytes;
-        *old = Held { value, touched };
     }
 
     /// Forgets what was removed: no later version carries what came before a full
     /// one.
     fn drop_traces(&mut self) {
-        self.entries.retain(|_, held| held.value.is_some());
+        self.entries.retain(|held| held.value.is_some());
         self.held_bytes = self.items_bytes;
     }
 
@@ -327,10 +341,10 @@ impl Known {
 
     /// The items, in ascending order of key.
     pub(super) fn items(&self) -> Vec<Item> {
-        let item = |(key, held): (&String, &Held)| {
+        let item = |held: &Held| {
             let (blobs, value) = value::decode(held.value.as_deref()?).ok()?;
             Some(Item {
-                key: key.clone(),
+                key: held.key.clone(),
                 value: value.to_vec(),
                 blobs,
             })
@@ -341,7 +355,7 @@ impl Known {
     /// The blobs that the version names, those of a pending transaction included.
     pub(super) fn named(&self) -> impl Iterator<Item = Reference> {
         let pending = self.pending.iter().flat_map(|pending| &pending.edits);
-        let own = self.entries.values().map(|held| &held.value);
+        let own = self.entries.iter().map(|held| &held.value);
         own.chain(pending.map(|(_, value)| value))
             .flatten()
             .filter_map(|stored| value::decode(stored).ok())
@@ -358,10 +372,15 @@ impl Known {
     }
 }
 
+/// What is held of a key.
+fn held<'a>(entries: &'a [Held], key: &str) -> Option<&'a Held> {
+    let at = entries.binary_search_by(|held| held.key.as_str().cmp(key));
+    entries.get(at.ok()?)
+}
+
 /// The version behind `known`, or the first one.
 pub(super) fn next(known: Option<&Known>, draft: &Draft<'_>) -> Next {
-    const NONE: &BTreeMap<String, Held> = &BTreeMap::new();
-    let entries = known.map_or(NONE, |known| &known.entries);
+    let entries: &[Held] = known.map_or(&[], |known| &known.entries);
     let slot = known.map_or(Slot::FIRST, Known::next_slot);
     let mut hash = known.map_or(0, |known| known.hash);
     let mut items_bytes = known.map_or(0, |known| known.items_bytes);
@@ -371,7 +390,7 @@ pub(super) fn next(known: Option<&Known>, draft: &Draft<'_>) -> Next {
             hash = hash.wrapping_add(item_hash(key, value));
             items_bytes += entry_bytes((key, Some(value)));
         }
-        if let Some(old) = entries.get(key).and_then(|held| held.value.as_ref()) {
+        if let Some(old) = held(entries, key).and_then(|held| held.value.as_ref()) {
             hash = hash.wrapping_sub(item_hash(key, old));
             items_bytes -= entry_bytes((key, Some(old)));
         }
@@ -391,10 +410,10 @@ pub(super) fn next(known: Option<&Known>, draft: &Draft<'_>) -> Next {
     let since = parent(slot);
     let mut changes = Vec::new();
     let mut changes_bytes = 0;
-    for (key, held) in entries {
-        if held.touched > since && !is_own(key) {
-            changes_bytes += entry_bytes((key, held.value.as_deref()));
-            changes.push((key.clone(), held.value.clone()));
+    for held in entries {
+        if held.touched > since && !is_own(&held.key) {
+            changes_bytes += entry_bytes((&held.key, held.value.as_deref()));
+            changes.push((held.key.clone(), held.value.clone()));
         }
     }
     if !prepares {
@@ -411,8 +430,8 @@ pub(super) fn next(known: Option<&Known>, draft: &Draft<'_>) -> Next {
     if is_full {
         changes = entries
             .iter()
-            .filter(|(key, held)| held.value.is_some() && !is_own(key))
-            .map(|(key, held)| (key.clone(), held.value.clone()))
+            .filter(|held| held.value.is_some() && !is_own(&held.key))
+            .map(|held| (held.key.clone(), held.value.clone()))
             .collect();
     }
     Next {
