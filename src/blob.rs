@@ -45,13 +45,29 @@ impl Digest {
     ///
     /// [`Error::InvalidArgument`] for anything else.
     pub fn parse(text: &str) -> Result<Digest, Error> {
-        let digits = text.strip_prefix(DIGEST_WORD).map(str::as_bytes);
-        digits.and_then(unhex).map(Digest).ok_or_else(|| {
+        let digits = text.strip_prefix(DIGEST_WORD);
+        digits.and_then(Digest::from_hex).ok_or_else(|| {
             Error::InvalidArgument(format!(
                 "a digest is sha256: and 64 of 0-9 a-f, not {}",
                 quoted(text)
             ))
         })
+    }
+
+    pub(crate) fn from_hex(digits: &str) -> Option<Digest> {
+        let value = |digit: u8| {
+            let at = HEX.iter().position(|&known| known == digit)?;
+            u8::try_from(at).ok()
+        };
+        let mut bytes = [0; DIGEST_BYTES];
+        let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+        if pairs.len() != DIGEST_BYTES || !rest.is_empty() {
+            return None;
+        }
+        for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = value(high)? << 4 | value(low)?;
+        }
+        Some(Digest(bytes))
     }
 
     /// The digits, without the word before them.
@@ -70,22 +86,6 @@ impl fmt::Display for Digest {
         f.write_str(DIGEST_WORD)?;
         f.write_str(&self.hex())
     }
-}
-
-fn unhex(digits: &[u8]) -> Option<[u8; DIGEST_BYTES]> {
-    let value = |digit: u8| {
-        let at = HEX.iter().position(|&known| known == digit)?;
-        u8::try_from(at).ok()
-    };
-    let mut bytes = [0; DIGEST_BYTES];
-    let (pairs, rest) = digits.as_chunks::<2>();
-    if pairs.len() != DIGEST_BYTES || !rest.is_empty() {
-        return None;
-    }
-    for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = value(high)? << 4 | value(low)?;
-    }
-    Some(bytes)
 }
 
 /// Which sweeps a blob can fall to. Collection raises the generation of a

@@ -6,7 +6,7 @@ use core::fmt::{self, Write as _};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::blob::{Digest, Generation};
+use crate::blob::{Digest, Generation, Reference};
 use crate::error::Error;
 
 /// The longest name, in bytes.
@@ -211,6 +211,19 @@ pub fn blob_key(space: &Name, generation: Generation, digest: &Digest) -> String
     // Writing to a string cannot fail.
     let _ = write!(key, "{:08x}/{}", generation.0, digest.hex());
     key
+}
+
+/// Reads what a key that a listing gave says of a blob, or `None` if it is not that
+/// of one in this space.
+#[must_use]
+pub fn parse_blob_key(space: &Name, key: &str) -> Option<Reference> {
+    let rest = key.strip_prefix(&blobs_prefix(space))?;
+    let (generation, digits) = rest.split_once('/')?;
+    let blob = Reference {
+        generation: Generation(u32::from_str_radix(generation, 16).ok()?),
+        digest: Digest::from_hex(digits)?,
+    };
+    (blob_key(space, blob.generation, &blob.digest) == key).then_some(blob)
 }
 
 /// The prefix of the keys of all blobs in a space.

@@ -14,6 +14,7 @@ mod generated {
                 export ifmatch:protocols/retention@0.1.0;
                 export ifmatch:protocols/lease@0.1.0;
                 export ifmatch:protocols/blob@0.1.0;
+                export ifmatch:protocols/collection@0.1.0;
                 export ifmatch:protocols/manifest@0.1.0;
                 export ifmatch:protocols/transaction@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
@@ -91,6 +92,12 @@ pub mod manifest {
 /// `ifmatch:protocols/transaction`.
 pub mod transaction {
     pub use super::generated::exports::ifmatch::protocols::transaction::*;
+}
+
+/// `ifmatch:protocols/collection`.
+pub mod collection {
+    pub use super::generated::exports::ifmatch::protocols::collection::*;
+    pub use super::generated::ifmatch::protocols::types::Error;
 }
 
 /// `ifmatch:protocols/receipts`.

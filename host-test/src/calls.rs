@@ -4,7 +4,8 @@
 //! not export; the inner one is the component's own.
 
 use crate::bindings::{
-    blob, bucket, lease, log, manifest, orders, receipts, retention, tables, transaction,
+    blob, bucket, collection, lease, log, manifest, orders, receipts, retention, tables,
+    transaction,
 };
 use crate::host::{Entered, Instance};
 use anyhow::Result as Call;
@@ -548,6 +549,33 @@ impl Transaction<'_> {
     ) -> Call<Result<transaction::Outcome, manifest::Error>> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.transaction)?;
         let result = gate.behind(guest.call_commit(store, parts)).await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `ifmatch:protocols/collection` in one instance.
+pub struct Collection<'a>(pub(crate) &'a mut Instance);
+
+impl Collection<'_> {
+    /// Tells what a sweep would do.
+    pub async fn plan(
+        &mut self,
+        name: &str,
+    ) -> Call<Result<collection::SweepReport, collection::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.collection)?;
+        let result = gate.behind(guest.call_plan(store, &name)).await;
+        self.0.leave(result)
+    }
+
+    /// Deletes blobs that nobody names.
+    pub async fn sweep(
+        &mut self,
+        name: &str,
+    ) -> Call<Result<collection::SweepReport, collection::Error>> {
+        let name = name.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.collection)?;
+        let result = gate.behind(guest.call_sweep(store, &name)).await;
         self.0.leave(result)
     }
 }

@@ -2,11 +2,12 @@
 
 use crate::artifact::{Artifact, engine};
 use crate::bindings::{
-    blob, bucket, lease, log, manifest, orders, receipts, retention, tables, transaction,
+    blob, bucket, collection, lease, log, manifest, orders, receipts, retention, tables,
+    transaction,
 };
 use crate::calls::{
-    Blob, Bucket, Deletion, Lease, Log, Manifest, Orders, Presign, Receipts, Retention, Tables,
-    Transaction,
+    Blob, Bucket, Collection, Deletion, Lease, Log, Manifest, Orders, Presign, Receipts, Retention,
+    Tables, Transaction,
 };
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
@@ -85,6 +86,7 @@ struct Prepared {
     manifest: Option<manifest::GuestIndices>,
     transaction: Option<transaction::GuestIndices>,
     blob: Option<blob::GuestIndices>,
+    collection: Option<collection::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
     orders: Option<orders::GuestIndices>,
     tables: Option<tables::GuestIndices>,
@@ -142,6 +144,11 @@ impl Prepared {
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
+            collection: self
+                .collection
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
             receipts: self
                 .receipts
                 .as_ref()
@@ -184,6 +191,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         manifest: manifest::GuestIndices::new(&pre).ok(),
         transaction: transaction::GuestIndices::new(&pre).ok(),
         blob: blob::GuestIndices::new(&pre).ok(),
+        collection: collection::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
         orders: orders::GuestIndices::new(&pre).ok(),
         tables: tables::GuestIndices::new(&pre).ok(),
@@ -355,6 +363,7 @@ pub(crate) struct Exports {
     pub manifest: Option<manifest::Guest>,
     pub transaction: Option<transaction::Guest>,
     pub blob: Option<blob::Guest>,
+    pub collection: Option<collection::Guest>,
     pub receipts: Option<receipts::Guest>,
     pub orders: Option<orders::Guest>,
     pub tables: Option<tables::Guest>,
@@ -435,6 +444,11 @@ impl Instance {
     /// Calls of `ifmatch:protocols/blob`.
     pub fn blob(&mut self) -> Blob<'_> {
         Blob(self)
+    }
+
+    /// Calls of `ifmatch:protocols/collection`.
+    pub fn collection(&mut self) -> Collection<'_> {
+        Collection(self)
     }
 
     /// Calls of `example:acid-table/tables`.

@@ -10,6 +10,7 @@ mod create;
 mod decision;
 mod known;
 mod read;
+mod sweep;
 mod transaction;
 mod trim;
 mod value;
@@ -31,6 +32,7 @@ use crate::token::{Epoch, Writer};
 
 pub use create::ForkOutcome;
 pub use decision::Decision;
+pub use sweep::SweepReport;
 pub use transaction::{PARTS_MAX, Part, TransactionOutcome};
 pub use trim::{KeepVersions, VersionPin, VersionsReport};
 pub use value::ITEM_BLOBS_MAX;

@@ -268,7 +268,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
     /// Reads a version and its ancestors, overlapped as far as `guess` says which
     /// they are. `None` if one of them is not there.
-    async fn load(
+    pub(super) async fn load(
         &self,
         slot: Slot,
         guess: Vec<Slot>,

@@ -80,8 +80,8 @@ impl GuestTransaction for Transaction {
                 stored.map(|(key, blob)| (key, blob.clone())).unzip();
             let bodies = blob::get(&self.table, &blobs).map_err(text)?;
             for (key, body) in keys.into_iter().zip(bodies) {
-                // Cannot happen: what a version names is never collected.
-                let body = body.ok_or_else(|| format!("the row {key} is missing"))?;
+                // Collected with its version, which was replaced and trimmed long ago.
+                let body = body.ok_or_else(|| format!("the row {key} is gone: begin anew"))?;
                 rows.insert(
                     key,
                     String::from_utf8(body).map_err(|error| error.to_string())?,

@@ -10,6 +10,7 @@
 
 mod bindings;
 mod blob;
+mod collection;
 mod convert;
 mod instance;
 mod lease;
