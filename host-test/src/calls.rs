@@ -603,6 +603,27 @@ impl Orders<'_> {
         self.0.leave(result)
     }
 
+    /// Notes where an order was shipped to.
+    pub async fn ship(
+        &mut self,
+        me: &str,
+        number: u64,
+        address: &str,
+    ) -> Call<Result<orders::Placed, String>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.orders)?;
+        let result = gate
+            .behind(guest.call_ship(store, me, number, address))
+            .await;
+        self.0.leave(result)
+    }
+
+    /// Where an order was shipped to.
+    pub async fn shipped_to(&mut self, number: u64) -> Call<Result<Option<String>, String>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.orders)?;
+        let result = gate.behind(guest.call_shipped_to(store, number)).await;
+        self.0.leave(result)
+    }
+
     /// The orders from a number on.
     pub async fn since(&mut self, number: u64) -> Call<Result<Vec<String>, String>> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.orders)?;

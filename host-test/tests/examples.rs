@@ -28,6 +28,8 @@ fn orders_are_placed_by_one_leader_at_a_time() -> Result<()> {
             let placed = a.orders().place("a", &format!("order {number}")).await?;
             assert_eq!(placed, Ok(Placed::Number(number)));
         }
+        let shipped = a.orders().ship("a", 1, "Main Street").await?;
+        assert_eq!(shipped, Ok(Placed::Number(1)));
         let placed = b.orders().place("b", "too early").await?;
         assert_eq!(placed, Ok(Placed::LedBy("a".to_owned())));
         // The leader falls silent, and its lease ends.
@@ -36,6 +38,18 @@ fn orders_are_placed_by_one_leader_at_a_time() -> Result<()> {
         assert_eq!(placed, Ok(Placed::Number(3)));
         let placed = a.orders().place("a", "too late").await?;
         assert_eq!(placed, Ok(Placed::LedBy("b".to_owned())));
+        let shipped = b.orders().ship("b", 2, "Side Street").await?;
+        assert_eq!(shipped, Ok(Placed::Number(2)));
+        let shipped = a.orders().ship("a", 2, "too late").await?;
+        assert_eq!(shipped, Ok(Placed::LedBy("b".to_owned())));
+        for (number, address) in [
+            (0, None),
+            (1, Some("Main Street")),
+            (2, Some("Side Street")),
+        ] {
+            let noted = a.orders().shipped_to(number).await?;
+            assert_eq!(noted, Ok(address.map(str::to_owned)), "order {number}");
+        }
         let orders = a.orders().since(0).await?;
         let expected: Vec<String> = (0..4).map(|number| format!("order {number}")).collect();
         assert_eq!(orders, Ok(expected));

@@ -139,8 +139,10 @@ pub const ARTIFACTS: &[Artifact] = &[
         description: "Example: orders that one leader at a time puts into a log",
         source: Source::Crate,
         imports: &[
+            "ifmatch:protocols/blob",
             "ifmatch:protocols/lease",
             "ifmatch:protocols/log",
+            "ifmatch:protocols/manifest",
             "ifmatch:protocols/types",
         ],
         exports: &["example:orders/orders"],
