@@ -24,7 +24,7 @@ pub use state::{ChainState, Merged, PINS_MAX, Pin, StateReply, Swapped};
 
 /// How many bytes of an object are read to learn its header. Enough for all but
 /// the most unusual headers, which cost a second read.
-pub(crate) const HEADER_READ: Span = Span::First(4096);
+pub(crate) const HEADER_READ: Span = Span::First(16_384);
 
 /// How often a write to one slot is sent in all.
 const PLACE_ATTEMPTS_MAX: u32 = 6;
@@ -196,6 +196,9 @@ pub struct Chain {
     /// What is read of an object to learn who won its slot: [`HEADER_READ`], or all
     /// of it where a loser needs to know what the winner wrote.
     pub look: Span,
+    /// The last slot that may need an object whose key begins with that of a slot
+    /// but is not one; `None` for keys that do not belong here.
+    pub needed_until: fn(&ChainKeys, &str) -> Option<Slot>,
 }
 
 #[maybe_async(AFIT)]

@@ -104,6 +104,7 @@ fn objects() -> Vec<(&'static str, Vec<u8>)> {
         }
         objects.push((name, world.object(key).unwrap().body));
     }
+    objects.extend(combination());
     objects
 }
 
@@ -183,6 +184,44 @@ fn all_objects() -> Vec<(&'static str, Vec<u8>)> {
     all
 }
 
+/// A segment that takes two offers, what it takes, and the segment behind it.
+fn combination() -> Vec<(&'static str, Vec<u8>)> {
+    let world = World::new();
+    let rival = world.instance();
+    let write = || world.run(rival.append("l", &batch("r"), &AppendOptions::SHARED));
+    write().unwrap();
+    let offering = |text: &str, options: AppendOptions| {
+        let (writer, records) = (world.instance(), batch(text));
+        let mut op = world.start(async move { writer.append("l", &records, &options).await });
+        loop {
+            let put = op.serve_until("PUT");
+            if put.key().contains("-o") {
+                op.serve();
+                return op;
+            }
+            write().unwrap();
+            op.serve();
+        }
+    };
+    let _first = offering("taken also", produced("p-1", 0));
+    let _second = offering("and this", AppendOptions::SHARED);
+    let third = offering("own", AppendOptions::SHARED);
+    third.finish().unwrap();
+    write().unwrap();
+    let body = |key: &str| world.object(key).unwrap().body;
+    let combined = body("log/l/_slot/fffffffffffffffc.3");
+    let segment = Segment::decode(combined.clone()).unwrap();
+    let name = ifmatch::keys::Name::parse("l").unwrap();
+    let keys = ifmatch::keys::ChainKeys::new(ifmatch::keys::Family::Log, name);
+    assert_eq!(segment.offers().len(), 2);
+    let offer = segment.offers().front().unwrap().key(&keys);
+    Vec::from([
+        ("10-combined", combined),
+        ("11-offer", body(&offer)),
+        ("12-settled", body("log/l/_slot/fffffffffffffffb.4")),
+    ])
+}
+
 fn path(name: &str) -> PathBuf {
     [
         env!("CARGO_MANIFEST_DIR"),
@@ -214,7 +253,17 @@ fn undump(text: &str) -> Vec<u8> {
         .collect()
 }
 
+/// The segment that takes `11-offer`, which is the first that it takes.
+fn taker() -> Segment {
+    let text = std::fs::read_to_string(path("10-combined")).unwrap();
+    Segment::decode(undump(&text)).unwrap()
+}
+
 fn decode(name: &str, bytes: &[u8]) -> Result<(), DecodeError> {
+    if name.ends_with("offer") {
+        // It is compared with what the segment that takes it says of it.
+        return taker().join(bytes);
+    }
     if name.ends_with("decision") {
         Decision::decode(bytes).map(drop)
     } else if name.starts_with("manifest/") {

@@ -264,6 +264,7 @@ fn run(seed: u64) -> u64 {
         skew_ms,
         store_fast_ppm: fast_ppm(&timed, bounds),
         write_interval_ms: if timed.chance(300) { 1_000 } else { 0 },
+        ..Weather::default()
     });
     let run = Run {
         beliefs: Rc::new(RefCell::new(Beliefs {

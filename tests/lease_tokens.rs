@@ -316,6 +316,7 @@ fn run(seed: u64) -> usize {
         skew_ms: Some(skew_ms),
         store_fast_ppm: extreme(&timed),
         write_interval_ms: 0,
+        ..Weather::default()
     });
     let over = Rc::new(Cell::new(false));
     let duration_ms = bounds.duration_ms_min() as u32 + timed.draw_in(0..2_000) as u32;

@@ -5,7 +5,7 @@ use crate::bindings::log::{Cursor, ReadLimit, ReadOutcome};
 use crate::host::Instance;
 use anyhow::{Result, anyhow, bail, ensure};
 use ifmatch::keys::{ChainKeys, Family, Name, Slot};
-use ifmatch::log::Segment;
+use ifmatch::log::{Offer, Segment};
 use std::collections::BTreeMap;
 
 /// Where a log begins.
@@ -80,12 +80,27 @@ pub fn from_objects(
 ) -> Result<Vec<Vec<u8>>> {
     let keys = keys_of(name)?;
     let mut segments = BTreeMap::new();
+    let mut offers = BTreeMap::new();
     for (key, body) in objects {
-        let slot = keys
-            .parse_slot(&key)
-            .ok_or_else(|| anyhow!("{key}: not a segment's key"))?;
-        let segment = Segment::decode(body).map_err(|error| anyhow!("{key}: {error}"))?;
-        segments.insert(slot, segment);
+        match keys.parse_slot(&key) {
+            Some(slot) => {
+                let segment = Segment::decode(body).map_err(|error| anyhow!("{key}: {error}"))?;
+                segments.insert(slot, segment);
+            }
+            None if Offer::parse(&keys, &key).is_some() => drop(offers.insert(key, body)),
+            None => bail!("{key}: neither a segment's key nor an offer's"),
+        }
+    }
+    for segment in segments.values_mut() {
+        while let Some(offer) = segment.offers().front() {
+            let key = offer.key(&keys);
+            let body = offers
+                .get(&key)
+                .ok_or_else(|| anyhow!("{key}: the offer is missing"))?;
+            segment
+                .join(body)
+                .map_err(|error| anyhow!("{key}: {error}"))?;
+        }
     }
     let mut bodies: Vec<Vec<u8>> = Vec::new();
     let mut previous_id = 0;

@@ -22,6 +22,9 @@ pub const HEADER_FIXED_BYTES: usize = 128;
 /// The fixed part up to its own checksum.
 const HEADER_CHECKED_BYTES: usize = HEADER_FIXED_BYTES - 4;
 
+/// Where the length of the payload stands.
+const PAYLOAD_LENGTH_AT: usize = 24;
+
 /// The longest header, sections included.
 pub const HEADER_BYTES_MAX: usize = 64 * 1024;
 
@@ -36,6 +39,8 @@ pub enum Kind {
     Version,
     /// The decision of a transaction.
     Decision,
+    /// A batch that waits for another writer to put it into the log.
+    Offer,
     /// A run of segments of a log, merged.
     Pack,
 }
@@ -47,6 +52,7 @@ impl Kind {
             Self::State => 2,
             Self::Version => 3,
             Self::Decision => 4,
+            Self::Offer => 5,
             Self::Pack => 6,
         }
     }
@@ -57,6 +63,7 @@ impl Kind {
             Self::State,
             Self::Version,
             Self::Decision,
+            Self::Offer,
             Self::Pack,
         ]
         .into_iter()
@@ -192,6 +199,19 @@ impl Header {
                 "the length of its header is out of range",
             ))
         }
+    }
+
+    /// How long the whole object is, judged by the first bytes of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Header::length`].
+    pub fn object_length(bytes: &[u8]) -> Result<usize, DecodeError> {
+        let length = Header::length(bytes)?;
+        let mut decoder = Decoder::new(bytes);
+        decoder.take(PAYLOAD_LENGTH_AT)?;
+        let payload = usize::try_from(decoder.u64()?).unwrap_or(usize::MAX);
+        Ok(length.saturating_add(payload))
     }
 
     /// Reads a header from the first bytes of an object, which may be longer or

@@ -1,7 +1,10 @@
 //! Appending: creation, batches and claims.
 
-use super::producers::Verdict;
-use super::segment::{self, BATCH_BYTES_MAX, RECORDS_MAX};
+use super::combine::{Contest, GLANCE_OBJECTS, Step};
+use super::offers::{Offer, Settled};
+use super::pace::{COMBINE_AFTER, Mode};
+use super::producers::{Stamp, Verdict};
+use super::segment::{self, BATCH_BYTES_MAX, Carried, RECORDS_MAX};
 use super::tail::Tail;
 use super::{
     AppendOptions, AppendOutcome, CreateOutcome, Extent, Log, Logs, PRODUCER_ID_BYTES_MAX,
@@ -11,20 +14,26 @@ use crate::bucket::{Bucket, StoreTime};
 use crate::codec::{Header, Kind};
 use crate::env::Env;
 use crate::error::Error;
-use crate::keys::quoted;
+use crate::keys::{Slot, quoted};
 use crate::slots::{Candidate, Grace, Placed, RACES_BEFORE_WAIT, RACES_MAX, wait_after_races};
 use crate::token::{Epoch, Writer};
 use maybe_async::maybe_async;
 
 /// What is to be put into the next slot.
-struct Batch<'a> {
-    records: &'a [Vec<u8>],
+pub(super) struct Batch<'a> {
+    pub(super) records: &'a [Vec<u8>],
     options: &'a AppendOptions,
-    commit_id: u128,
+    pub(super) commit_id: u128,
+}
+
+/// What a writer that knows nothing finds.
+enum Glance {
+    Tail(Tail),
+    Others(Contest),
 }
 
 /// What the known tail says of a batch before anything is written.
-enum Judgement {
+pub(super) enum Judgement {
     /// It may be appended behind this tail.
     Admitted,
     /// It may not, and no later tail can change that.
@@ -53,7 +62,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
             options: &AppendOptions::SHARED,
             commit_id: self.store.draw_id(),
         };
-        match log.place(&tail, &batch).await? {
+        match log.place(&tail, &batch, &[], None).await? {
             (Placed::Committed { .. }, _) => Ok(CreateOutcome::Created),
             (Placed::Lost(link), _) => Ok(CreateOutcome::Exists(Grace {
                 period_ms: link.header.grace_ms,
@@ -69,7 +78,8 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     /// Appends a batch of records, atomically and in order.
     ///
     /// One request if this instance knows the tail and nobody else appends; three
-    /// if it knows nothing; two more for each race that it loses.
+    /// if it knows nothing; two more for a race that it loses. Shared writers that
+    /// go on losing combine: see [`super::combine`].
     ///
     /// # Errors
     ///
@@ -117,14 +127,25 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             options,
             commit_id: self.store().draw_id(),
         };
+        let began_ms = self.store().monotonic_ms();
+        let mode = match batch.may_be_offered() {
+            true => self.mode(),
+            false => Mode::Straight,
+        };
         let mut fresh = false;
         let mut tail = match self.remembered_tail() {
             Some(tail) => tail,
             None => {
                 fresh = true;
-                self.discover().await?
+                match self.glance(&batch).await? {
+                    Glance::Tail(tail) => tail,
+                    Glance::Others(contest) => {
+                        return self.append_among_others(&batch, contest, Step::Offer).await;
+                    }
+                }
             }
         };
+        let mut lost = 0;
         for race in 0..RACES_MAX {
             match batch.judge(&tail) {
                 Judgement::Admitted => {}
@@ -136,7 +157,14 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     continue;
                 }
             }
-            let placed = self.place(&tail, &batch).await;
+            if batch.may_be_offered()
+                && let Some(newest) = tail.last_slot()
+                && let Some(step) = self.step_among_others(mode, lost, &tail).await
+            {
+                let contest = Contest::behind(tail, newest);
+                return self.append_among_others(&batch, contest, step).await;
+            }
+            let placed = self.place(&tail, &batch, &[], None).await;
             if !matches!(placed, Ok((Placed::Committed { .. } | Placed::Lost(_), _))) {
                 self.forget_tail();
             }
@@ -145,12 +173,11 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 Placed::Committed { at } => {
                     let absent_at = at.max(tail.absent_at);
                     self.advance(&header, at, absent_at);
-                    return Ok(AppendOutcome::Appended(Extent {
-                        start: tail.next_offset,
-                        end: tail.next_offset.saturating_add(header.record_count.into()),
-                    }));
+                    self.note(|pace, now_ms| pace.went_straight(began_ms, now_ms));
+                    return Ok(AppendOutcome::Appended(batch.extent(tail.next_offset)));
                 }
                 Placed::Lost(link) => {
+                    lost += 1;
                     // Everything below this slot is decided and does not hold this
                     // batch, so it may go on behind whatever tail it finds.
                     tail = if race < RACES_BEFORE_WAIT {
@@ -178,16 +205,71 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         )))
     }
 
-    /// Puts a batch into the slot behind `tail`.
-    async fn place(&self, tail: &Tail, batch: &Batch<'_>) -> Result<(Placed, Header), Error> {
+    /// Finds the tail from nothing, or that others are about, to whom the batch can be
+    /// offered with the newest slot alone.
+    async fn glance(&self, batch: &Batch<'_>) -> Result<Glance, Error> {
+        if !batch.may_be_offered() {
+            return self.discover().await.map(Glance::Tail);
+        }
+        let began_ms = self.store().monotonic_ms();
+        let listing = self.listing(GLANCE_OBJECTS).await?;
+        self.note_round_trip(began_ms);
+        match listing.newest {
+            None => Ok(Glance::Tail(Tail::empty(listing.observed_at))),
+            Some(newest) if listing.shows_others() => {
+                Ok(Glance::Others(Contest::among_strangers(newest, &listing)))
+            }
+            Some(newest) => self
+                .tail_at(newest, listing.observed_at)
+                .await
+                .map(Glance::Tail),
+        }
+    }
+
+    /// How to go on among others, if they seem to be about.
+    async fn step_among_others(&self, mode: Mode, lost: u32, tail: &Tail) -> Option<Step> {
+        match (lost, mode) {
+            (0, Mode::Straight) => None,
+            (0, Mode::Offer) => Some(Step::Offer),
+            (0, Mode::Combine { .. }) => {
+                // Those who were taken last come back after a round trip.
+                self.pause(COMBINE_AFTER).await;
+                Some(Step::Combine)
+            }
+            // One race is lost to whoever appended last, long ago perhaps.
+            (1, _) if tail.settled.is_empty() => None,
+            _ => Some(Step::Offer),
+        }
+    }
+
+    /// Puts a batch, and the offers that it takes along, into the slot behind `tail`.
+    /// The batch may be an offer itself, based on `own_base`.
+    pub(super) async fn place(
+        &self,
+        tail: &Tail,
+        batch: &Batch<'_>,
+        taken: &[Offer],
+        own_base: Option<Slot>,
+    ) -> Result<(Placed, Header), Error> {
         let slot = tail.next_slot()?;
-        let records_count = u32::try_from(batch.records.len()).unwrap_or(u32::MAX);
-        let producers = match &batch.options.producer {
-            None => tail.producers.clone(),
-            Some(producer) => tail
-                .producers
-                .with(producer, tail.next_offset, records_count),
-        };
+        let mut record_count = u32::try_from(batch.records.len()).unwrap_or(u32::MAX);
+        let mut producers = tail.producers.clone();
+        if let Some(stamp) = batch.stamp() {
+            producers = producers.with(&stamp, tail.next_offset, record_count);
+        }
+        for offer in taken {
+            if let Some(stamp) = &offer.stamp {
+                let start = tail.next_offset.saturating_add(record_count.into());
+                producers = producers.with(stamp, start, offer.record_count);
+            }
+            record_count = record_count.saturating_add(offer.record_count);
+        }
+        let mut settled = tail.settled.clone();
+        settled.extend(own_base.map(|base| Settled {
+            base,
+            commit_id: batch.commit_id,
+            start: tail.next_offset,
+        }));
         let pointers = tail
             .pointers()
             .map(|(last, earlier)| pointers::following(last, earlier))
@@ -200,14 +282,21 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             previous_id: tail.last_id(),
             epoch: batch.options.writer.epoch(),
             base_offset: tail.next_offset,
-            record_count: records_count,
+            record_count,
             grace_ms: tail.grace.period_ms,
             clock_margin_ms: tail.grace.margin_ms,
             payload_bytes: 0,
             payload_crc: 0,
             sections: Vec::new(),
         };
-        let (header, body) = segment::encode(draft, batch.records, &pointers, &producers)
+        let carried = Carried {
+            pointers: &pointers,
+            producers: &producers,
+            offers: taken,
+            settled: &settled,
+        };
+        let (header, body) = segment::payload(batch.records)
+            .and_then(|payload| segment::encode(draft, &payload, &carried))
             .map_err(|error| Error::InvalidArgument(error.to_string()))?;
         let candidate = Candidate {
             slot,
@@ -221,7 +310,12 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     }
 
     /// Remembers the segment that this instance has just written.
-    fn advance(&self, header: &Header, at: Option<StoreTime>, absent_at: Option<StoreTime>) {
+    pub(super) fn advance(
+        &self,
+        header: &Header,
+        at: Option<StoreTime>,
+        absent_at: Option<StoreTime>,
+    ) {
         match Tail::behind(header, at, absent_at) {
             Ok(tail) => self.remember_tail(&tail),
             Err(_) => self.forget_tail(),
@@ -230,11 +324,32 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 }
 
 impl Batch<'_> {
+    /// Whether another writer may put it into the log.
+    fn may_be_offered(&self) -> bool {
+        self.options.writer == Writer::Shared
+            && self.options.expected.is_none()
+            && !self.records.is_empty()
+    }
+
+    /// The batch as the table of producers knows it.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        self.options.producer.as_ref().map(Stamp::of)
+    }
+
+    /// Its offsets, if it begins at `start`.
+    pub(super) fn extent(&self, start: u64) -> Extent {
+        let count = u64::try_from(self.records.len()).unwrap_or(u64::MAX);
+        Extent {
+            start,
+            end: start.saturating_add(count),
+        }
+    }
+
     /// Decides what may be decided without writing.
     ///
     /// The known tail can lag behind. Epochs and producers' sequences only grow, so
     /// some refusals hold for every later tail as well.
-    fn judge(&self, tail: &Tail) -> Judgement {
+    pub(super) fn judge(&self, tail: &Tail) -> Judgement {
         let own = self.options.writer.epoch();
         // Closes the race of a former leader with its successor: once the
         // successor's segment is in a slot, nobody goes on behind it with a lower
@@ -247,8 +362,8 @@ impl Batch<'_> {
             let end = tail.next_offset;
             return Judgement::Unless(AppendOutcome::Appended(Extent { start: end, end }));
         }
-        if let Some(producer) = &self.options.producer {
-            match tail.producers.judge(producer) {
+        if let Some(stamp) = self.stamp() {
+            match tail.producers.judge(&stamp) {
                 Verdict::Next => {}
                 Verdict::Known(extent) => {
                     return Judgement::Final(AppendOutcome::Appended(extent));

@@ -28,6 +28,10 @@ const PACKS_MAX: u32 = 16;
 /// unless others change the log meanwhile.
 const ROUNDS_MAX: u32 = 4 * PACKS_MAX;
 
+/// A run of segments, and the offers to them, are on at most this many pages of a
+/// listing.
+const RUN_PAGES_MAX: u32 = 132;
+
 /// How often one pack is sent in all.
 const SENDS_MAX: u32 = 5;
 
@@ -174,22 +178,31 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             return Ok(None);
         }
         // Keys sort the newest first.
-        let page = self
-            .store()
-            .list(
-                &self.chain.keys.slots_prefix(),
-                Some(&self.chain.keys.slot(end)),
-                PAGE_OBJECTS_MAX,
-            )
-            .await?;
-        let mut sizes: Vec<(Slot, u64)> = page
-            .objects
-            .iter()
-            .filter_map(|object| {
-                Some((self.chain.keys.parse_slot(&object.key)?, object.size_bytes))
-            })
-            .filter(|(slot, _)| *slot >= from)
-            .collect();
+        let mut sizes: Vec<(Slot, u64)> = Vec::new();
+        let mut after = self.chain.keys.slot(end);
+        for _ in 0..RUN_PAGES_MAX {
+            let page = self
+                .store()
+                .list(
+                    &self.chain.keys.slots_prefix(),
+                    Some(&after),
+                    PAGE_OBJECTS_MAX,
+                )
+                .await?;
+            let named = page
+                .objects
+                .iter()
+                .filter_map(|object| Some((self.slot_named(&object.key)?, object.size_bytes)));
+            sizes.extend(named);
+            // The slots of a run alone fit into one page; offers come in between.
+            match page.objects.last() {
+                Some(last) if page.more && sizes.last().is_some_and(|(slot, _)| *slot > from) => {
+                    after.clone_from(&last.key);
+                }
+                _ => break,
+            }
+        }
+        sizes.retain(|(slot, _)| (from..end).contains(slot));
         sizes.reverse();
         let mut bytes = 0_u64;
         let too_many = sizes.iter().find_map(|(slot, size)| {
@@ -215,15 +228,16 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             let replies = self.store().get_many(reads).await;
             for (slot, reply) in some.iter().zip(replies) {
                 let fetched = match self.slotted(*slot, reply)? {
-                    Slotted::Segment(fetched) => fetched,
-                    Slotted::Absent(_) => {
-                        let state = self.chain.state(self.store()).await?;
-                        return if state.first_kept() > *slot {
-                            Ok(None)
-                        } else {
-                            Err(self.missing(*slot).await)
-                        };
-                    }
+                    Slotted::Segment(fetched) => self.joined(*slot, *fetched).await?,
+                    Slotted::Absent(_) => None,
+                };
+                let Some(fetched) = fetched else {
+                    let state = self.chain.state(self.store()).await?;
+                    return if state.first_kept() > *slot {
+                        Ok(None)
+                    } else {
+                        Err(self.missing(*slot).await)
+                    };
                 };
                 if let Some(before) = segments.last()
                     && !fetched.segment.follows(&before.segment)

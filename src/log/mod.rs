@@ -5,7 +5,10 @@
 //! `docs/PROTOCOLS.md` why it is safe.
 
 mod append;
+mod combine;
 mod merge;
+mod offers;
+mod pace;
 mod pack;
 mod packs;
 mod pointers;
@@ -31,11 +34,13 @@ use crate::store::Store;
 use crate::token::{Epoch, Writer};
 
 pub use merge::{MergeOptions, MergeReport};
+pub use offers::{OFFERS_MAX, Offer};
 pub use pack::{PACK_SEGMENTS_MAX, Pack};
 pub use producers::PRODUCERS_MAX;
 pub use segment::{BATCH_BYTES_MAX, RECORDS_MAX, Segment};
 pub use trim::{Keep, PinOutcome, TrimLimit, TrimReport};
 
+use pace::Pace;
 use read::SegmentCache;
 use tail::{Tail, TailCache};
 
@@ -235,6 +240,7 @@ impl<'a, B: Bucket, E: Env> Log<'a, B, E> {
                 kind: Kind::Segment,
                 sections: segment::SECTIONS,
                 look: HEADER_READ,
+                needed_until: Offer::needed_until,
             },
         })
     }
@@ -255,10 +261,18 @@ impl<'a, B: Bucket, E: Env> Log<'a, B, E> {
         self.logs
             .tails
             .borrow_mut()
-            .insert(self.name(), tail.clone());
+            .insert(self.name(), Some(tail.clone()));
     }
 
     fn forget_tail(&self) {
-        self.logs.tails.borrow_mut().remove(self.name());
+        self.logs.tails.borrow_mut().insert(self.name(), None);
+    }
+
+    fn pace(&self) -> Pace {
+        self.logs.tails.borrow().pace(self.name())
+    }
+
+    fn set_pace(&self, pace: Pace) {
+        self.logs.tails.borrow_mut().set_pace(self.name(), pace);
     }
 }

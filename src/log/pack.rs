@@ -1,12 +1,12 @@
 //! Packs: a run of merged segments in one object, byte for byte.
 //!
-//! Payload: the segments, end to end. A section of the header is the index, so that
+//! Payload: the segments, end to end, each with the offers that it takes. A section of the header is the index, so that
 //! the header alone tells where each record is and when the store accepted it.
 
 use core::ops::Range;
 
 use super::read::Fetched;
-use super::segment::{POINTERS, PRODUCERS, Segment};
+use super::segment::{SECTIONS, Segment};
 use crate::bucket::StoreTime;
 use crate::codec::{DecodeError, Decoder, Header, Kind, Section, Tag, crc32c};
 use crate::keys::{Name, Slot};
@@ -24,10 +24,6 @@ const INDEX: Tag = Tag(17);
 
 /// The only kind of object in a pack so far.
 const SEGMENT: u32 = 0;
-
-/// What a segment may need besides its own bytes to be whole: nothing. One whose
-/// header requires more must not be packed, since its slot is deleted.
-const SECTIONS: &[Tag] = &[POINTERS, PRODUCERS];
 
 /// Stands for an unknown time.
 const NO_TIME: u64 = u64::MAX;
@@ -114,7 +110,12 @@ pub(super) fn encode(segments: &[Fetched]) -> Result<(PackKey, Header, Vec<u8>),
     let mut payload = Vec::new();
     let mut index = Vec::with_capacity(segments.len() * ENTRY_BYTES);
     for fetched in segments {
+        // What a segment needs to be whole must be packed along with it, since its slot
+        // and its offers are deleted.
         fetched.segment.header.require_only(SECTIONS)?;
+        if !fetched.segment.offers().is_empty() {
+            return Err(DecodeError::Corrupt("a segment lacks an offer"));
+        }
         let bytes = fetched.segment.bytes();
         let length = u32::try_from(bytes.len()).map_err(too_large)?;
         let time = fetched.modified_at.map_or(NO_TIME, |time| time.unix_ms);
@@ -210,7 +211,7 @@ impl Pack {
         let mut segments: Vec<Fetched> = Vec::new();
         for place in index(&header)? {
             let bytes = payload.get(place.bytes).ok_or(WRONG_INDEX)?;
-            let segment = Segment::decode(bytes.to_vec())?;
+            let segment = Segment::decode_joined(bytes)?;
             segment.header.require_only(SECTIONS)?;
             let follows = match segments.last() {
                 Some(before) => segment.follows(&before.segment),

@@ -12,6 +12,26 @@ use crate::keys::hash128;
 /// forgotten first.
 pub const PRODUCERS_MAX: usize = 64;
 
+/// One batch of one producer, as the table knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// The first 16 bytes of the SHA-256 of the producer's id.
+    pub(super) id_hash: u128,
+    pub(super) sequence: u64,
+    pub(super) started_at: u64,
+}
+
+impl Stamp {
+    #[must_use]
+    pub(super) fn of(producer: &Producer) -> Stamp {
+        Stamp {
+            id_hash: hash(&producer.id),
+            sequence: producer.sequence,
+            started_at: producer.started_at,
+        }
+    }
+}
+
 /// The last batch of one producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
@@ -52,40 +72,40 @@ impl Producers {
 
     /// Judges a batch.
     #[must_use]
-    pub(super) fn judge(&self, producer: &Producer) -> Verdict {
-        let id_hash = hash(&producer.id);
-        let Some(entry) = self.entries.iter().find(|entry| entry.id_hash == id_hash) else {
-            return if producer.started_at < self.horizon {
+    pub(super) fn judge(&self, batch: &Stamp) -> Verdict {
+        let known = |entry: &&Entry| entry.id_hash == batch.id_hash;
+        let Some(entry) = self.entries.iter().find(known) else {
+            return if batch.started_at < self.horizon {
                 Verdict::Problem(SequenceProblem::Forgotten)
-            } else if producer.sequence == 0 {
+            } else if batch.sequence == 0 {
                 Verdict::Next
             } else {
                 Verdict::Problem(SequenceProblem::Gap(0))
             };
         };
         let next = entry.sequence.saturating_add(1);
-        if producer.sequence == entry.sequence {
+        if batch.sequence == entry.sequence {
             Verdict::Known(Extent {
                 start: entry.start,
                 end: entry.start.saturating_add(entry.count.into()),
             })
-        } else if producer.sequence < entry.sequence {
+        } else if batch.sequence < entry.sequence {
             Verdict::Problem(SequenceProblem::Superseded(entry.sequence))
-        } else if producer.sequence == next {
+        } else if batch.sequence == next {
             Verdict::Next
         } else {
             Verdict::Problem(SequenceProblem::Gap(next))
         }
     }
 
-    /// The table after a batch of this producer.
+    /// The table after this batch.
     #[must_use]
-    pub(super) fn with(&self, producer: &Producer, start: u64, count: u32) -> Producers {
-        let id_hash = hash(&producer.id);
+    pub(super) fn with(&self, batch: &Stamp, start: u64, count: u32) -> Producers {
+        let id_hash = batch.id_hash;
         let mut entries = Vec::with_capacity(PRODUCERS_MAX);
         entries.push(Entry {
             id_hash,
-            sequence: producer.sequence,
+            sequence: batch.sequence,
             start,
             count,
         });
@@ -148,9 +168,9 @@ pub(super) fn decode(header: &Header) -> Result<Producers, DecodeError> {
 mod tests {
     use super::*;
 
-    fn producer(id: &str, sequence: u64, started_at: u64) -> Producer {
-        Producer {
-            id: id.to_owned(),
+    fn producer(id: &str, sequence: u64, started_at: u64) -> Stamp {
+        Stamp {
+            id_hash: hash(id),
             sequence,
             started_at,
         }

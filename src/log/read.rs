@@ -45,7 +45,7 @@ pub(super) struct Fetched {
 
 /// What a slot held.
 pub(super) enum Slotted {
-    Segment(Fetched),
+    Segment(Box<Fetched>),
     Absent(Option<StoreTime>),
 }
 
@@ -260,7 +260,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             return self.unpack(run).await;
         }
         let fetched = match self.fetch(run).await? {
-            Slotted::Segment(fetched) => fetched,
+            Slotted::Segment(fetched) => *fetched,
             Slotted::Absent(observed_at) => {
                 // At the tail there is nothing to read ahead.
                 run.ahead.rounds = 0;
@@ -291,7 +291,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 (fetched.modified_at, position.absent_until),
                 (Some(modified_at), Some(until)) if modified_at < until
             );
-        if !genuine {
+        let missing = fetched.segment.offers().front();
+        if !genuine || missing.is_some() {
             let state = self.chain.state(self.store()).await?;
             if state.first_kept() > position.slot {
                 if position.offset >= state.state().first_kept_offset {
@@ -301,6 +302,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     Tail::behind(header, None, None).map_err(|error| refused(&key(), error))?;
                 return Ok(Step::Trimmed(search::first_kept(&tail, &state)));
             }
+        }
+        if let Some(offer) = missing {
+            let key = offer.key(&self.chain.keys);
+            return Err(Error::Corrupt(format!("{key}: the offer is missing")));
         }
         if let Some((commit_id, end, epoch)) = position.previous
             && (header.previous_id != commit_id
@@ -376,7 +381,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let slot = run.position.slot;
         if let Some(fetched) = run.ahead.next(slot) {
             run.ahead.learn(&fetched);
-            return Ok(Slotted::Segment(fetched));
+            return Ok(Slotted::Segment(Box::new(fetched)));
         }
         let wanted = run.ahead.window(run.limit, run.entries.len());
         let count = match self.worth_asking(slot, wanted, &mut run.ahead).await? {
@@ -390,23 +395,65 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             .collect();
         let replies = self.store().get_many(reads).await;
         run.ahead.rounds = run.ahead.rounds.saturating_add(1);
-        let mut replies = slots.into_iter().zip(replies);
-        let first = match replies.next() {
-            Some((slot, reply)) => self.slotted(slot, reply)?,
-            None => Slotted::Absent(None),
+        let mut read = Vec::new();
+        for (slot, reply) in slots.into_iter().zip(replies) {
+            match self.slotted(slot, reply) {
+                Ok(Slotted::Segment(fetched)) => read.push((slot, *fetched)),
+                // Only the first is needed now. What is wrong with a later one is
+                // reported when it is its turn.
+                first_or_later if read.is_empty() => return first_or_later,
+                _ => break,
+            }
+        }
+        self.join_offers(&mut read).await?;
+        run.ahead.fetched = VecDeque::from(read);
+        let Some(fetched) = run.ahead.next(slot) else {
+            return Ok(Slotted::Absent(None));
         };
-        for (slot, reply) in replies {
-            // Only the first is needed now. What is wrong with a later one is
-            // reported when it is its turn.
-            let Ok(Slotted::Segment(fetched)) = self.slotted(slot, reply) else {
+        run.ahead.learn(&fetched);
+        Ok(Slotted::Segment(Box::new(fetched)))
+    }
+
+    /// A segment with the records of the offers that it takes, or `None` if one of
+    /// those is absent.
+    pub(super) async fn joined(
+        &self,
+        slot: Slot,
+        fetched: Fetched,
+    ) -> Result<Option<Fetched>, Error> {
+        let mut segments = Vec::from([(slot, fetched)]);
+        self.join_offers(&mut segments).await?;
+        let joined = segments.pop().map(|(_, fetched)| fetched);
+        Ok(joined.filter(|fetched| fetched.segment.offers().is_empty()))
+    }
+
+    /// Completes segments with the records of the offers that they take: one read
+    /// for each offer, overlapped. Those behind a segment for which this fails are
+    /// dropped; a segment whose offer is absent is left incomplete.
+    async fn join_offers(&self, segments: &mut Vec<(Slot, Fetched)>) -> Result<(), Error> {
+        let keys: Vec<String> = segments
+            .iter()
+            .flat_map(|(_, fetched)| fetched.segment.offers())
+            .map(|offer| offer.key(&self.chain.keys))
+            .collect();
+        let mut replies = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(BATCH_OBJECTS_MAX) {
+            let reads = keys.iter().cloned().map(Read::all).collect();
+            replies.extend(self.store().get_many(reads).await);
+        }
+        let mut replies = keys.iter().zip(replies);
+        for at in 0..segments.len() {
+            let Some((_, fetched)) = segments.get_mut(at) else {
                 break;
             };
-            run.ahead.fetched.push_back((slot, fetched));
+            let wanted = fetched.segment.offers().len();
+            match join(&mut fetched.segment, replies.by_ref().take(wanted)) {
+                Ok(()) => {}
+                Err(error) if at == 0 => return Err(error),
+                Err(_) => segments.truncate(at),
+            }
         }
-        if let Slotted::Segment(fetched) = &first {
-            run.ahead.learn(fetched);
-        }
-        Ok(first)
+        Ok(())
     }
 
     /// How many of the `wanted` segments from `slot` on can be read at once without
@@ -455,12 +502,30 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let modified_at = object.metadata.modified_at;
         let segment = Segment::decode(object.body).map_err(|error| refused(&key, error))?;
         self.chain.check(&key, slot, &segment.header)?;
-        Ok(Slotted::Segment(Fetched {
+        Ok(Slotted::Segment(Box::new(Fetched {
             segment,
             modified_at,
             packed: false,
-        }))
+        })))
     }
+}
+
+/// Adds the records of the offers that a segment takes, up to one that is absent.
+fn join<'k>(
+    segment: &mut Segment,
+    replies: impl Iterator<Item = (&'k String, Result<Reply, BucketError>)>,
+) -> Result<(), Error> {
+    let mut present = true;
+    for (key, reply) in replies {
+        let reply = reply.map_err(|error| at_key(key, error))?;
+        match reply.found {
+            Found::Object(object) if present => segment
+                .join(&object.body)
+                .map_err(|error| refused(key, error))?,
+            _ => present = false,
+        }
+    }
+    Ok(())
 }
 
 /// Takes records from a segment, and moves on.

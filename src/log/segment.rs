@@ -1,12 +1,18 @@
 //! Segments: one batch of records in one object.
 //!
-//! Payload: the length of each record as `u32`, then the records, end to end.
+//! Payload: the length of each record as `u32`, then the records, end to end. A
+//! segment may take further batches in by reference, behind its own records; see
+//! [`offers`].
 
 use core::ops::Range;
+use std::collections::VecDeque;
 
+use super::offers::{self, Offer, Settled};
 use super::pointers::{self, Pointer};
 use super::producers::{self, Producers};
 use crate::codec::{DecodeError, Decoder, Header, Kind, Section, Tag, crc32c};
+use crate::keys::Slot;
+use crate::token::Epoch;
 
 /// At most this many records in one batch.
 pub const RECORDS_MAX: usize = 10_000;
@@ -20,8 +26,14 @@ pub(super) const POINTERS: Tag = Tag(1);
 /// The section with the [`Producers`].
 pub(super) const PRODUCERS: Tag = Tag(2);
 
+/// The section with the [`Offer`]s that the segment takes.
+pub(super) const OFFERS: Tag = Tag(8);
+
+/// The section with the offers that were [`Settled`] before.
+pub(super) const SETTLED: Tag = Tag(9);
+
 /// The sections that a reader of segments understands.
-pub(super) const SECTIONS: &[Tag] = &[POINTERS, PRODUCERS];
+pub(super) const SECTIONS: &[Tag] = &[POINTERS, PRODUCERS, OFFERS, SETTLED];
 
 /// Bytes of one entry in the table of lengths.
 const LENGTH_BYTES: usize = 4;
@@ -29,18 +41,22 @@ const LENGTH_BYTES: usize = 4;
 /// A header without what follows from the rest of the object.
 pub(super) type Draft = Header;
 
-/// Encodes a segment. `draft` gives all of the header but the lengths, counts,
-/// checksums and sections.
+/// What a header says besides its fixed part.
+pub(super) struct Carried<'a> {
+    pub(super) pointers: &'a [Pointer],
+    pub(super) producers: &'a Producers,
+    /// The offers that the segment takes.
+    pub(super) offers: &'a [Offer],
+    /// Those that were settled before.
+    pub(super) settled: &'a [Settled],
+}
+
+/// The payload of a segment or an offer with these records.
 ///
 /// # Errors
 ///
-/// If the records are more than the format can hold.
-pub(super) fn encode(
-    mut draft: Draft,
-    records: &[Vec<u8>],
-    pointers: &[Pointer],
-    producers: &Producers,
-) -> Result<(Header, Vec<u8>), DecodeError> {
+/// If a record is longer than the format can hold.
+pub(super) fn payload(records: &[Vec<u8>]) -> Result<Vec<u8>, DecodeError> {
     let records_bytes: usize = records.iter().map(Vec::len).sum();
     let mut payload = Vec::with_capacity(records.len() * LENGTH_BYTES + records_bytes);
     for record in records {
@@ -51,36 +67,84 @@ pub(super) fn encode(
     for record in records {
         payload.extend_from_slice(record);
     }
-    draft.kind = Kind::Segment;
-    draft.record_count = u32::try_from(records.len())
-        .map_err(|_| DecodeError::Corrupt("there are too many records"))?;
-    draft.payload_bytes = u64::try_from(payload.len())
-        .map_err(|_| DecodeError::Corrupt("the payload is too long"))?;
-    draft.payload_crc = crc32c(&[&payload]);
-    draft.sections = sections(pointers, producers);
-    let mut body = draft.encode()?;
-    body.append(&mut payload);
+    Ok(payload)
+}
+
+/// Encodes a segment with its own `payload`. `draft` gives all of the header but
+/// the payload's length and checksum, and the sections.
+///
+/// # Errors
+///
+/// If the header would be longer than the format can hold.
+pub(super) fn encode(
+    mut draft: Draft,
+    payload: &[u8],
+    carried: &Carried<'_>,
+) -> Result<(Header, Vec<u8>), DecodeError> {
+    draft.sections = sections(draft.slot, carried);
+    let body = seal(&mut draft, payload)?;
     Ok((draft, body))
 }
 
-fn sections(pointers: &[Pointer], producers: &Producers) -> Vec<Section> {
-    let mut sections = Vec::new();
-    if !pointers.is_empty() {
-        sections.push(Section {
-            tag: POINTERS,
-            required: false,
-            data: pointers::encode(pointers),
-        });
-    }
-    if !producers.is_new() {
-        sections.push(Section {
-            tag: PRODUCERS,
-            // A writer that dropped the table would let batches in twice.
-            required: true,
-            data: producers::encode(producers),
-        });
-    }
+/// Encodes an offer.
+///
+/// # Errors
+///
+/// None for a header without sections.
+pub(super) fn encode_offer(
+    offer: &Offer,
+    identity: u128,
+    payload: &[u8],
+) -> Result<Vec<u8>, DecodeError> {
+    let mut draft = Header {
+        kind: Kind::Offer,
+        identity,
+        slot: offer.base,
+        commit_id: offer.commit_id,
+        previous_id: 0,
+        epoch: Epoch::SHARED,
+        base_offset: 0,
+        record_count: offer.record_count,
+        grace_ms: 0,
+        clock_margin_ms: 0,
+        payload_bytes: 0,
+        payload_crc: 0,
+        sections: Vec::new(),
+    };
+    seal(&mut draft, payload)
+}
+
+fn seal(draft: &mut Draft, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    draft.payload_bytes = u64::try_from(payload.len())
+        .map_err(|_| DecodeError::Corrupt("the payload is too long"))?;
+    draft.payload_crc = crc32c(&[payload]);
+    let mut body = draft.encode()?;
+    body.extend_from_slice(payload);
+    Ok(body)
+}
+
+fn sections(slot: Slot, carried: &Carried<'_>) -> Vec<Section> {
+    let producers = match carried.producers.is_new() {
+        true => Vec::new(),
+        false => producers::encode(carried.producers),
+    };
+    // A writer that dropped the table or forgot what was settled would let batches
+    // in twice; a reader that did not see the offers would lose their records.
+    let sections = [
+        (POINTERS, false, pointers::encode(carried.pointers)),
+        (PRODUCERS, true, producers),
+        (OFFERS, true, offers::encode(slot, carried.offers)),
+        (SETTLED, true, offers::encode_settled(slot, carried.settled)),
+    ];
     sections
+        .into_iter()
+        .filter(|(_, _, data)| !data.is_empty())
+        .map(|(tag, required, data)| Section {
+            tag,
+            required,
+            data,
+        })
+        .collect()
 }
 
 /// A decoded segment.
@@ -88,12 +152,15 @@ fn sections(pointers: &[Pointer], producers: &Producers) -> Vec<Section> {
 pub struct Segment {
     /// Its header.
     pub header: Header,
+    /// The offers that it takes and whose records are not in it yet.
+    offers: VecDeque<Offer>,
     body: Vec<u8>,
     records: Vec<Range<usize>>,
 }
 
 impl Segment {
-    /// Reads a segment from a whole object.
+    /// Reads a segment from a whole object. The records of the offers that it takes
+    /// are read from objects of their own: see [`Segment::join`].
     ///
     /// # Errors
     ///
@@ -105,32 +172,14 @@ impl Segment {
         }
         pointers::decode(&header)?;
         producers::decode(&header)?;
-        let mut start = body.len() - payload.len();
-        let count = usize::try_from(header.record_count).unwrap_or(usize::MAX);
-        if count > payload.len() / LENGTH_BYTES {
-            return Err(DecodeError::Corrupt(
-                "its records do not fit into its payload",
-            ));
-        }
-        let mut lengths = Decoder::new(payload);
-        let mut records = Vec::with_capacity(count);
-        start += count * LENGTH_BYTES;
-        for _ in 0..count {
-            let end = usize::try_from(lengths.u32()?)
-                .ok()
-                .and_then(|length| start.checked_add(length))
-                .filter(|end| *end <= body.len())
-                .ok_or(DecodeError::Corrupt(
-                    "its records do not fit into its payload",
-                ))?;
-            records.push(start..end);
-            start = end;
-        }
-        if start != body.len() {
-            return Err(DecodeError::Corrupt("its records do not fill its payload"));
-        }
+        offers::settled(&header)?;
+        let offers = VecDeque::from(offers::decode(&header)?);
+        let taken: u32 = offers.iter().map(|offer| offer.record_count).sum();
+        let own = header.record_count.saturating_sub(taken);
+        let records = ranges(payload, own, body.len() - payload.len())?;
         Ok(Segment {
             header,
+            offers,
             body,
             records,
         })
@@ -147,10 +196,61 @@ impl Segment {
             && (own.grace_ms, own.clock_margin_ms) == (other.grace_ms, other.clock_margin_ms)
     }
 
-    /// The whole object.
+    /// The whole object, followed by those of the offers that were joined.
     #[must_use]
     pub(super) fn bytes(&self) -> &[u8] {
         &self.body
+    }
+
+    /// Reads a segment and the offers that it takes from [`Segment::bytes`].
+    ///
+    /// # Errors
+    ///
+    /// If anything in them is not as it was written.
+    pub(super) fn decode_joined(mut bytes: &[u8]) -> Result<Segment, DecodeError> {
+        let mut segment = Segment::decode(take_object(&mut bytes)?.to_vec())?;
+        while !segment.offers.is_empty() {
+            segment.join(take_object(&mut bytes)?)?;
+        }
+        Decoder::new(bytes).finish()?;
+        Ok(segment)
+    }
+
+    /// The offers whose records are still missing, in order.
+    #[must_use]
+    pub fn offers(&self) -> &VecDeque<Offer> {
+        &self.offers
+    }
+
+    /// Adds the records of the first offer that is missing, from its whole object.
+    ///
+    /// # Errors
+    ///
+    /// If the object is not the offer that the segment took.
+    pub fn join(&mut self, object: &[u8]) -> Result<(), DecodeError> {
+        let Some(offer) = self.offers.front() else {
+            return Ok(());
+        };
+        let (header, payload) = Header::decode_object(object)?;
+        header.require_only(&[])?;
+        let stored = Offer {
+            base: header.slot,
+            commit_id: header.commit_id,
+            record_count: header.record_count,
+            payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            payload_crc: header.payload_crc,
+            stamp: offer.stamp,
+        };
+        if header.kind != Kind::Offer || header.identity != self.header.identity || stored != *offer
+        {
+            return Err(DecodeError::Corrupt("it is not the offer that was taken"));
+        }
+        let start = self.body.len() + object.len() - payload.len();
+        let joined = ranges(payload, offer.record_count, start)?;
+        self.body.extend_from_slice(object);
+        self.records.extend(joined);
+        self.offers.pop_front();
+        Ok(())
     }
 
     /// The offset behind its last record.
@@ -175,4 +275,40 @@ impl Segment {
     pub fn memory_bytes(&self) -> usize {
         self.body.len() + self.records.len() * size_of::<Range<usize>>()
     }
+}
+
+/// Takes the first of several objects that stand end to end.
+fn take_object<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    let length = Header::object_length(bytes)?;
+    let (object, rest) = bytes
+        .split_at_checked(length)
+        .ok_or(DecodeError::Corrupt("the object ends too early"))?;
+    *bytes = rest;
+    Ok(object)
+}
+
+/// Where the records of a payload lie, if it begins at `start`.
+fn ranges(payload: &[u8], count: u32, start: usize) -> Result<Vec<Range<usize>>, DecodeError> {
+    const MISFIT: DecodeError = DecodeError::Corrupt("its records do not fit into its payload");
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count > payload.len() / LENGTH_BYTES {
+        return Err(MISFIT);
+    }
+    let end_max = start + payload.len();
+    let mut lengths = Decoder::new(payload);
+    let mut records = Vec::with_capacity(count);
+    let mut start = start + count * LENGTH_BYTES;
+    for _ in 0..count {
+        let end = usize::try_from(lengths.u32()?)
+            .ok()
+            .and_then(|length| start.checked_add(length))
+            .filter(|end| *end <= end_max)
+            .ok_or(MISFIT)?;
+        records.push(start..end);
+        start = end;
+    }
+    if start != end_max {
+        return Err(DecodeError::Corrupt("its records do not fill its payload"));
+    }
+    Ok(records)
 }

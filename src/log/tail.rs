@@ -1,5 +1,7 @@
 //! What an instance knows about the end of a log, and how it learns it.
 
+use super::offers::{self, Settled};
+use super::pace::Pace;
 use super::pointers::{self, Pointer};
 use super::producers::{self, Producers};
 use super::{Cursor, Log};
@@ -39,18 +41,21 @@ pub(super) struct Tail {
     pub(super) next_offset: u64,
     pub(super) grace: Grace,
     pub(super) producers: Producers,
+    /// The offers that were taken lately.
+    pub(super) settled: Vec<Settled>,
     /// A time at which the next slot had not been written.
     pub(super) absent_at: Option<StoreTime>,
 }
 
 impl Tail {
     /// A log that did not exist at `observed_at`.
-    fn empty(observed_at: Option<StoreTime>) -> Tail {
+    pub(super) fn empty(observed_at: Option<StoreTime>) -> Tail {
         Tail {
             last: None,
             next_offset: 0,
             grace: Grace::DEFAULT,
             producers: Producers::default(),
+            settled: Vec::new(),
             absent_at: observed_at,
         }
     }
@@ -79,6 +84,7 @@ impl Tail {
                 margin_ms: header.clock_margin_ms,
             },
             producers: producers::decode(header)?,
+            settled: offers::settled(header)?,
             absent_at,
         })
     }
@@ -92,6 +98,11 @@ impl Tail {
                 .next()
                 .ok_or_else(|| Error::Other("the log has used up its slots".to_owned())),
         }
+    }
+
+    /// The slot of the newest segment.
+    pub(super) fn last_slot(&self) -> Option<Slot> {
+        self.last.as_ref().map(|last| last.slot)
     }
 
     /// The highest epoch that has written.
@@ -151,10 +162,19 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// newest header.
     pub(super) async fn discover(&self) -> Result<Tail, Error> {
         let newest = self.chain.newest(self.store()).await?;
-        let Some(slot) = newest.slot else {
-            let tail = Tail::empty(newest.observed_at);
-            return Ok(tail);
-        };
+        match newest.slot {
+            None => Ok(Tail::empty(newest.observed_at)),
+            Some(slot) => self.tail_at(slot, newest.observed_at).await,
+        }
+    }
+
+    /// The tail behind the segment in `slot`, which a listing at `observed_at` showed
+    /// as the newest.
+    pub(super) async fn tail_at(
+        &self,
+        slot: Slot,
+        observed_at: Option<StoreTime>,
+    ) -> Result<Tail, Error> {
         let link = self.chain.link(self.store(), slot).await?.object;
         // The newest segment is never trimmed, so it can only be missing if others
         // appended and trimmed in the moment between, or the store lost it.
@@ -164,7 +184,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 self.chain.keys.slot(slot)
             ))
         })?;
-        let tail = self.behind(&link, newest.observed_at.max(link.modified_at))?;
+        let tail = self.behind(&link, observed_at.max(link.modified_at))?;
         self.remember_tail(&tail);
         Ok(tail)
     }
@@ -221,36 +241,50 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         Ok(Some(next))
     }
 
-    fn behind(&self, link: &Link, absent_at: Option<StoreTime>) -> Result<Tail, Error> {
+    pub(super) fn behind(&self, link: &Link, absent_at: Option<StoreTime>) -> Result<Tail, Error> {
         debug_assert_eq!(link.header.kind, Kind::Segment);
         Tail::behind(&link.header, link.modified_at, absent_at)
             .map_err(|error| refused(&self.chain.keys.slot(link.header.slot), error))
     }
 }
 
-/// The tails of the logs that were used last, the latest last.
+/// The tails of the logs that were used last, the latest last, and how it went
+/// with others who write to them.
 #[derive(Debug, Default)]
 pub(super) struct TailCache {
-    tails: Vec<(Name, Tail)>,
+    tails: Vec<(Name, Option<Tail>, Pace)>,
 }
 
 impl TailCache {
     pub(super) fn get(&self, name: &Name) -> Option<&Tail> {
-        self.tails
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, tail)| tail)
+        self.find(name).and_then(|(_, tail, _)| tail.as_ref())
     }
 
-    pub(super) fn insert(&mut self, name: &Name, tail: Tail) {
-        self.remove(name);
+    pub(super) fn pace(&self, name: &Name) -> Pace {
+        self.find(name)
+            .map(|(_, _, pace)| *pace)
+            .unwrap_or_default()
+    }
+
+    fn find(&self, name: &Name) -> Option<&(Name, Option<Tail>, Pace)> {
+        self.tails.iter().find(|(known, _, _)| known == name)
+    }
+
+    pub(super) fn insert(&mut self, name: &Name, tail: Option<Tail>) {
+        let pace = self.pace(name);
+        self.keep(name, tail, pace);
+    }
+
+    pub(super) fn set_pace(&mut self, name: &Name, pace: Pace) {
+        let tail = self.get(name).cloned();
+        self.keep(name, tail, pace);
+    }
+
+    fn keep(&mut self, name: &Name, tail: Option<Tail>, pace: Pace) {
+        self.tails.retain(|(known, _, _)| known != name);
         if self.tails.len() == TAILS_MAX {
             self.tails.remove(0);
         }
-        self.tails.push((name.clone(), tail));
-    }
-
-    pub(super) fn remove(&mut self, name: &Name) {
-        self.tails.retain(|(known, _)| known != name);
+        self.tails.push((name.clone(), tail, pace));
     }
 }

@@ -1,5 +1,6 @@
 //! Trimming, and the pins that hold it back.
 
+use super::offers::Offer;
 use super::pack::{self, PackKey, Place};
 use super::pointers::Pointer;
 use super::search::{self, Located};
@@ -437,8 +438,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let listed_old = below
             .objects
             .iter()
-            .find(|object| old_enough(object.modified_at) == Some(true))
-            .and_then(|object| self.chain.keys.parse_slot(&object.key));
+            .filter(|object| old_enough(object.modified_at) == Some(true))
+            .find_map(|object| self.chain.keys.parse_slot(&object.key));
         let last_old = match listed_old {
             None if below.more => {
                 self.last_where(tail, floor, &|pointer| old_enough(pointer.modified_at))
@@ -509,12 +510,12 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         Ok(Start::of(slot.unwrap_or(floor)))
     }
 
-    /// The oldest of the newest segments that together have at most `bytes`.
+    /// The oldest of the newest segments that together have at most `bytes`. An offer
+    /// counts with the segment that it is based on.
     async fn start_of_bytes(&self, reply: &StateReply, bytes: u64) -> Result<Start, Error> {
         let floor = reply.first_kept();
         let prefix = self.chain.keys.slots_prefix();
         let mut left = bytes;
-        let mut oldest: Option<Slot> = None;
         let mut after = None;
         'pages: for _ in 0..BYTES_PAGES_MAX {
             let page = self
@@ -522,7 +523,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 .list(&prefix, after.as_deref(), PAGE_OBJECTS_MAX)
                 .await?;
             for object in &page.objects {
-                let Some(slot) = self.chain.keys.parse_slot(&object.key) else {
+                let Some(slot) = self.slot_named(&object.key) else {
                     continue;
                 };
                 if slot < floor {
@@ -531,9 +532,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 match left.checked_sub(object.size_bytes) {
                     Some(rest) => left = rest,
                     // The newest is listed first, so this is never past the tail.
-                    None => return Ok(Start::of(oldest.or_else(|| slot.next()).unwrap_or(floor))),
+                    None => return Ok(Start::of(slot.next().unwrap_or(floor))),
                 }
-                oldest = Some(slot);
             }
             if !page.more {
                 break;
@@ -576,6 +576,13 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             break;
         }
         Ok(start)
+    }
+
+    /// The slot that a listed key begins with, be it a segment's or an offer's.
+    pub(super) fn slot_named(&self, key: &str) -> Option<Slot> {
+        let keys = &self.chain.keys;
+        keys.parse_slot(key)
+            .or_else(|| Offer::parse(keys, key).map(|offer| offer.base))
     }
 
     async fn pin(&self, reader: &str, at: Cursor, ttl_ms: u32) -> Result<PinOutcome, Error> {

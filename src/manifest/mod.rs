@@ -217,6 +217,7 @@ impl<'a, B: Bucket, E: Env> Manifest<'a, B, E> {
                 kind: Kind::Version,
                 sections: version::SECTIONS,
                 look: Span::All,
+                needed_until: |_, _| None,
             },
         })
     }

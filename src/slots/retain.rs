@@ -185,14 +185,16 @@ impl Chain {
         Ok(expires_at)
     }
 
-    /// Whether a listed key is that of a trimmed slot.
+    /// Whether a listed key is that of a trimmed slot, or of an object that only
+    /// trimmed slots need.
     ///
     /// The first slot stays, so that it can never be re-opened by a writer that saw
     /// an empty chain long ago and knows neither its grace nor its watermark.
     fn may_be_deleted(&self, key: &str, first_kept: Slot) -> bool {
-        self.keys
-            .parse_slot(key)
-            .is_some_and(|slot| slot < first_kept && slot != Slot::FIRST)
+        match self.keys.parse_slot(key) {
+            Some(slot) => slot < first_kept && slot != Slot::FIRST,
+            None => (self.needed_until)(&self.keys, key).is_some_and(|last| last < first_kept),
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Weather {
     pub skew_ms: Option<u64>,
     /// By how many millionths the store's clock runs too fast.
     pub store_fast_ppm: i32,
+    /// How long every request takes, if that does not vary.
+    pub round_trip_ms: Option<u64>,
     /// Refuse a write to a key this soon after another one was applied.
     pub write_interval_ms: u64,
 }
@@ -121,6 +123,11 @@ impl Timed {
             TimedEnv(self.clone(), clock.clone()),
         );
         (instance, Rc::new(store))
+    }
+
+    /// The bare port of an instance without a number.
+    pub fn bucket(&self) -> TimedBucket {
+        TimedBucket(self.clone(), 0)
     }
 
     /// All requests so far: when, from which instance, of which kind.
@@ -255,6 +262,9 @@ impl Timed {
     }
 
     fn latency_ms(&self) -> u64 {
+        if let Some(round_trip_ms) = self.weather.get().round_trip_ms {
+            return round_trip_ms / 2;
+        }
         if self.chance(self.weather.get().faults.slow) {
             self.draw_in(1_000..6_000)
         } else {
