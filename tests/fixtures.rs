@@ -109,7 +109,7 @@ fn objects() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The same for manifests, with the keys behind `manifest/`.
-const MANIFEST_FIXTURES: [(&str, &str); 8] = [
+const MANIFEST_FIXTURES: [(&str, &str); 9] = [
     ("manifest/1-settings", "m/_slot/ffffffffffffffff.0"),
     ("manifest/2-items", "m/_slot/fffffffffffffffe.1"),
     ("manifest/3-removed", "m/_slot/fffffffffffffffd.2"),
@@ -118,6 +118,7 @@ const MANIFEST_FIXTURES: [(&str, &str); 8] = [
     ("manifest/6-changes", "big/_slot/fffffffffffffffb.4"),
     ("manifest/7-fork", "fork/_slot/ffffffffffffffff.0"),
     ("manifest/8-decision", ""),
+    ("manifest/9-swept", "n/_slot/fffffffffffffffd.2"),
 ];
 
 /// Manifests with one version of each kind.
@@ -163,6 +164,7 @@ fn manifest_objects() -> Vec<(&'static str, Vec<u8>)> {
         commit("big", change(number, &text));
     }
     world.run(manifests.fork("n", 2, "fork")).unwrap();
+    world.run(manifests.sweep("n")).unwrap();
     let decision = world
         .keys()
         .into_iter()
