@@ -32,12 +32,12 @@ pub const COMPOSED: Host = Host {
     open: |installed, situation| open(installed, situation, &[]),
 };
 
-/// Four components, which the host links when it starts them.
+/// Three components, which the host links when it starts them.
 pub const LINKED: Host = Host {
     name: "wasmcloud-linked",
     title: "wasmCloud, linked at run time",
     artifact: "front-linked",
-    open: |installed, situation| open(installed, situation, &["ifmatch", "rival-s3", "bucket-s3"]),
+    open: |installed, situation| open(installed, situation, &["ifmatch", "rival-s3"]),
     ..COMPOSED
 };
 
