@@ -14,8 +14,11 @@ use host_test::bindings::log::{
     AppendOptions, AppendOutcome, CreateOutcome, Cursor, ReadLimit, ReadOutcome, Settings, Token,
     Writer,
 };
-use host_test::bindings::manifest::{Change, CommitOutcome, Dependency, Edit, Item};
+use host_test::bindings::manifest::{
+    AtOutcome, Change, CommitOutcome, Dependency, Edit, ForkOutcome, Item,
+};
 use host_test::bindings::retention::{Keep, MergeOptions, PinOutcome};
+use host_test::bindings::transaction;
 use host_test::clock::{UnixMs, WorldClock};
 use host_test::host::Instance;
 use host_test::random::Seeded;
@@ -218,6 +221,8 @@ fn measure(book: &mut Book) -> Result<()> {
     simulate(SEED, async |world| replays(world, book).await)?;
     simulate(SEED, async |world| leases(world, book).await)?;
     simulate(SEED, async |world| blobs(world, book).await)?;
+    simulate(SEED, async |world| manifests(world, book).await)?;
+    simulate(SEED, async |world| large_manifest(world, book).await)?;
     take_overs(book)?;
     let machine = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -766,6 +771,140 @@ async fn among_many(book: &mut Book) -> Result<()> {
     .await?;
     let mut writer = site.instance("writer").await?;
     book.charge("append.in-million", 3, store, append(&mut writer, "many"))
+        .await
+}
+
+/// A change that sets some keys and depends on those.
+fn sets(base: u64, keys: impl IntoIterator<Item = String>) -> Change {
+    let item = |key: String| Item {
+        value: format!("a value of {key}, {base}").into_bytes(),
+        key,
+        blobs: Vec::new(),
+    };
+    Change {
+        base,
+        depends_on: Dependency::Edits,
+        edits: keys.into_iter().map(|key| Edit::Set(item(key))).collect(),
+        writer: Writer::Shared,
+        author: "budget".to_owned(),
+        message: String::new(),
+        id: None,
+    }
+}
+
+/// Commits one key behind `base`, which becomes this version.
+async fn set_one(
+    instance: &mut Instance,
+    manifest: &str,
+    base: u64,
+    key: &str,
+    version: u64,
+) -> Result<()> {
+    let change = sets(base, [key.to_owned()]);
+    match instance.manifest().commit(manifest, &change).await?? {
+        CommitOutcome::Committed(committed) if committed == version => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn latest(instance: &mut Instance, manifest: &str, version: u64) -> Result<()> {
+    let snapshot = instance.manifest().latest(manifest).await??;
+    let found = snapshot.map(|snapshot| snapshot.summary.version);
+    ensure!(found == Some(version), "{found:?}");
+    Ok(())
+}
+
+async fn at_version(instance: &mut Instance, manifest: &str, version: u64) -> Result<()> {
+    match instance.manifest().at(manifest, version, None).await?? {
+        AtOutcome::Snapshot(snapshot) if snapshot.summary.version == version => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+async fn manifests(world: &World, book: &mut Book) -> Result<()> {
+    let store = world.store();
+    let (mut a, mut b) = (world.instance("a").await?, world.instance("b").await?);
+    let committed = set_one(&mut a, "m", 0, "x", 1);
+    book.charge("manifest.commit.first", 2, store, committed)
+        .await?;
+    let committed = set_one(&mut a, "m", 1, "x", 2);
+    book.charge("manifest.commit.warm", 1, store, committed)
+        .await?;
+    let read = latest(&mut a, "m", 2);
+    book.charge("manifest.latest.warm", 1, store, read).await?;
+    let mut cold = world.instance("cold").await?;
+    let read = latest(&mut cold, "m", 2);
+    book.charge("manifest.latest.cold", 2, store, read).await?;
+    let committed = set_one(&mut b, "m", 2, "y", 3);
+    book.charge("manifest.commit.cold", 3, store, committed)
+        .await?;
+    let committed = set_one(&mut a, "m", 2, "z", 4);
+    book.charge("manifest.commit.rebased", 3, store, committed)
+        .await?;
+    let read = at_version(&mut cold, "m", 1);
+    book.charge("manifest.at", 2, store, read).await?;
+    let history = async {
+        let history = cold.manifest().history("m", None, 10).await??;
+        ensure!(history.len() == 4, "{history:?}");
+        Ok(())
+    };
+    book.charge("manifest.history-4", 6, store, history).await?;
+    set_one(&mut a, "n", 0, "x", 1).await?;
+    let part = |manifest: &str, base| transaction::Part {
+        manifest: manifest.to_owned(),
+        change: sets(base, ["both".to_owned()]),
+    };
+    let parts = [part("m", 4), part("n", 1)];
+    let both = async {
+        match a.transaction().commit(&parts).await?? {
+            transaction::Outcome::Committed(versions) if versions == [5, 2] => Ok(()),
+            other => bail!("{other:?}"),
+        }
+    };
+    book.charge("transaction.2-manifests", 3, store, both)
+        .await?;
+    let fork = async {
+        match a.manifest().fork("m", 3, "fork").await?? {
+            ForkOutcome::Forked => Ok(()),
+            other => bail!("{other:?}"),
+        }
+    };
+    book.charge("manifest.fork", 6, store, fork).await
+}
+
+/// Commits that change one key of many.
+async fn large_manifest(world: &World, book: &mut Book) -> Result<()> {
+    const KEYS: u64 = 10_000;
+    const COMMITS: u64 = 1_100;
+    let store = world.store();
+    let mut writer = world.instance("writer").await?;
+    let key = |number: u64| format!("tables/part-{:06}", number * 7_919 % KEYS);
+    let all = sets(0, (0..KEYS).map(key));
+    match writer.manifest().commit("large", &all).await?? {
+        CommitOutcome::Committed(1) => {}
+        other => bail!("{other:?}"),
+    }
+    let before = store.totals();
+    for version in 1..=COMMITS {
+        set_one(&mut writer, "large", version, &key(version), version + 1).await?;
+    }
+    let written = store.totals().since(&before);
+    ensure!(written.all() == COMMITS, "{written:?}");
+    book.note(Row {
+        operation: "manifest.commit-bytes.10000-keys",
+        measured: written.bytes_in / COMMITS,
+        maximum: 4_095,
+        note: "bytes written on average by a commit that changes one".to_owned(),
+    });
+    for version in [2, 1_024, 1_101] {
+        let mut cold = world.instance("cold").await?;
+        let read = at_version(&mut cold, "large", version);
+        book.charge("manifest.at.10000-keys", 12, store, read)
+            .await?;
+    }
+    let mut cold = world.instance("cold").await?;
+    let read = latest(&mut cold, "large", COMMITS + 1);
+    book.charge("manifest.latest.10000-keys", 12, store, read)
         .await
 }
 
