@@ -22,7 +22,7 @@ pub mod manifest;
 pub mod clock;
 pub mod timed;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -150,7 +150,16 @@ impl World {
     pub fn store_on(&self, clock: &Clock) -> Rc<Store<ModelBucket, ModelEnv>> {
         Rc::new(Store::new(
             ModelBucket(self.0.clone()),
-            ModelEnv(self.0.clone(), clock.clone()),
+            ModelEnv(self.0.clone(), clock.clone(), None),
+        ))
+    }
+
+    /// The store as an instance sees it whose random bits depend on nobody else's.
+    pub fn store_drawing(&self, seed: u64) -> Rc<Store<ModelBucket, ModelEnv>> {
+        let own = Some(Cell::new(seed));
+        Rc::new(Store::new(
+            ModelBucket(self.0.clone()),
+            ModelEnv(self.0.clone(), Clock::default(), own),
         ))
     }
 
@@ -555,7 +564,7 @@ impl Deletion for ModelBucket {
 
 /// The clock and randomness of one instance. Sleeping takes no time but the
 /// store's.
-pub struct ModelEnv(Rc<RefCell<Shared>>, Clock);
+pub struct ModelEnv(Rc<RefCell<Shared>>, Clock, Option<Cell<u64>>);
 
 impl Env for ModelEnv {
     fn monotonic_ms(&self) -> u64 {
@@ -570,8 +579,16 @@ impl Env for ModelEnv {
         // SplitMix64, twice: enough to be different each time.
         let mut shared = self.0.borrow_mut();
         let mut draw = || {
-            shared.random = shared.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = shared.random as u64;
+            let mut z = match &self.2 {
+                Some(own) => {
+                    own.set(own.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+                    own.get()
+                }
+                None => {
+                    shared.random = shared.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                    shared.random as u64
+                }
+            };
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             z ^ (z >> 31)
