@@ -373,6 +373,9 @@ fn scenario_52_copies_that_have_not_read_the_tail_yet_append_once_with_a_produce
     let (world, told) = resume_twice(&AppendOptions::SHARED, 0);
     assert_eq!(told.map(|extent| extent.start), [1, 2]);
     assert_eq!(contents(&world), ["old", "once", "once", "a", "b"]);
+    let ids = commit_ids(&world);
+    let different: BTreeSet<u128> = ids.iter().copied().collect();
+    assert_eq!(different.len(), ids.len(), "an id twice");
 }
 
 #[test]

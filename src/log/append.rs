@@ -23,6 +23,7 @@ use maybe_async::maybe_async;
 pub(super) struct Batch<'a> {
     pub(super) records: &'a [Vec<u8>],
     options: &'a AppendOptions,
+    /// Drawn when the call began. The id of its offers.
     pub(super) commit_id: u128,
 }
 
@@ -274,11 +275,12 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             .pointers()
             .map(|(last, earlier)| pointers::following(last, earlier))
             .unwrap_or_default();
+        let commit_id = batch.commit_id_in(slot);
         let draft = Header {
             kind: Kind::Segment,
             identity: self.chain.keys.identity(),
             slot,
-            commit_id: batch.commit_id,
+            commit_id,
             previous_id: tail.last_id(),
             epoch: batch.options.writer.epoch(),
             base_offset: tail.next_offset,
@@ -301,7 +303,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let candidate = Candidate {
             slot,
             body,
-            commit_id: batch.commit_id,
+            commit_id,
             absent_at: tail.absent_at,
             grace: tail.grace,
         };
@@ -329,6 +331,13 @@ impl Batch<'_> {
         self.options.writer == Writer::Shared
             && self.options.expected.is_none()
             && !self.records.is_empty()
+    }
+
+    /// The commit id of its segment in `slot`. Two copies of an instance that write
+    /// the same segment give it the same id, so that both are told of it; in different
+    /// slots, they write different segments.
+    fn commit_id_in(&self, slot: Slot) -> u128 {
+        self.commit_id.wrapping_add(slot.0.into())
     }
 
     /// The batch as the table of producers knows it.
