@@ -51,7 +51,7 @@ test('both at once: one is refused, and both are in the log, each once', async (
   assert.equal(await number('#race-records'), 10);
   assert.ok((await number('#race-lost')) >= 4);
   const refused = (await texts('#race-requests tr')).filter((row) => row.includes('412'));
-  assert.ok(refused.length >= 3, refused.join('\n'));
+  assert.ok(refused.length >= 1, refused.join('\n'));
 });
 
 test('a lease changes hands, and the old leader is refused', async () => {

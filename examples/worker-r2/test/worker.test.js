@@ -14,7 +14,7 @@ import { unstable_startWorker } from 'wrangler';
 
 const project = fileURLToPath(new URL('..', import.meta.url));
 // Room while the protocols grow; the aim is 150 kB.
-const BUNDLE_BYTES_MAX = 175_000;
+const BUNDLE_BYTES_MAX = 185_000;
 const WRITERS = 64;
 
 let folder;
