@@ -193,7 +193,7 @@ pub struct Chain {
     pub kind: Kind,
     /// The header sections that its readers understand.
     pub sections: &'static [Tag],
-    /// What is read of an object to learn who won its slot: [`HEADER_READ`], or all
+    /// What is read of an object to learn who won its slot: its first bytes, or all
     /// of it where a loser needs to know what the winner wrote.
     pub look: Span,
     /// The last slot that may need an object whose key begins with that of a slot

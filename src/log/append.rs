@@ -80,7 +80,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
     ///
     /// One request if this instance knows the tail and nobody else appends; three
     /// if it knows nothing; two more for a race that it loses. Shared writers that
-    /// go on losing combine: see [`super::combine`].
+    /// go on losing combine their batches.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 //! One script, the same bytes everywhere, and nothing of any host in it. Composed
 //! with `ifmatch.wasm` it imports WASI only; composed with `protocols.wasm` it takes
 //! its bucket from the host. Races are meant: a second instance with a memory of its
-//! own, the [rival](ifmatch::acceptance::rival), writes between two calls of the
+//! own, the rival, writes between two calls of the
 //! first.
 
 #![cfg(target_family = "wasm")]
