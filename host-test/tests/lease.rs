@@ -15,6 +15,7 @@ use host_test::bindings::lease::{
     Status, Successor, Token,
 };
 use host_test::bindings::log::{AppendOptions, AppendOutcome, Writer};
+use host_test::bindings::manifest::{Change, CommitOutcome, Dependency, Edit, Item};
 use host_test::clock::WorldClock;
 use host_test::faults::{Clocks, Fault, Loss, Moment, Pause, Rates, on};
 use host_test::history::{Attempt, Ending, History};
@@ -906,6 +907,64 @@ fn a_leader_that_slept_is_refused() -> Result<()> {
             appended(&mut new, next.token, "more").await?;
             let log = texts(world.site()).await?;
             ensure!(log == ["acknowledged", "successor", "more"], "{log:?}");
+            Ok(())
+        })
+        .with_context(|| format!("{clocks:?}"))?;
+    }
+    Ok(())
+}
+
+/// A change of one key, which meets no other here.
+async fn set(instance: &mut Instance, token: Token, key: &str) -> Result<CommitOutcome> {
+    let change = Change {
+        base: 0,
+        depends_on: Dependency::Edits,
+        edits: vec![Edit::Set(Item {
+            key: key.to_owned(),
+            value: instance.name().as_bytes().to_vec(),
+            blobs: Vec::new(),
+        })],
+        writer: Writer::Fenced(token),
+        author: instance.name().to_owned(),
+        message: String::new(),
+        id: None,
+    };
+    Ok(instance.manifest().commit("m", &change).await??)
+}
+
+/// Scenario 26: the token of one lease orders the writes to a log and to a manifest.
+#[test]
+fn one_token_fences_a_log_and_a_manifest() -> Result<()> {
+    for clocks in [Clocks::Run, Clocks::Stop] {
+        simulate(75, async |world| {
+            world.faults().latency(ms(20));
+            let (mut old, mut new) = (world.instance("old").await?, world.instance("new").await?);
+            let grant = acquire(&mut old).await?;
+            appended(&mut old, grant.token, "acknowledged").await?;
+            let first = set(&mut old, grant.token, "acknowledged").await?;
+            ensure!(first == CommitOutcome::Committed(1), "{first:?}");
+            let closed = old.gate().close();
+            if clocks == Clocks::Stop {
+                old.clock().stop();
+            }
+            let next = succeed(&mut new).await?;
+            let second = set(&mut new, next.token, "successor").await?;
+            ensure!(second == CommitOutcome::Committed(2), "{second:?}");
+            old.clock().resume();
+            drop(closed);
+            for _ in 0..3 {
+                let late = append(&mut old, grant.token, "zombie").await?;
+                ensure!(late == AppendOutcome::Fenced(next.token), "{late:?}");
+                let late = set(&mut old, grant.token, "zombie").await?;
+                ensure!(late == CommitOutcome::Fenced(next.token), "{late:?}");
+            }
+            let log = texts(world.site()).await?;
+            ensure!(log == ["acknowledged", "successor"], "{log:?}");
+            let mut judge = world.instance("judge").await?;
+            let latest = judge.manifest().latest("m").await??;
+            let items = latest.context("no manifest")?.items;
+            let keys: Vec<_> = items.iter().map(|item| item.key.as_str()).collect();
+            ensure!(keys == ["acknowledged", "successor"], "{keys:?}");
             Ok(())
         })
         .with_context(|| format!("{clocks:?}"))?;
