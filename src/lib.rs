@@ -14,6 +14,7 @@ pub mod bucket;
 pub mod codec;
 pub mod env;
 pub mod error;
+pub mod guards;
 pub mod keys;
 pub mod lease;
 pub mod log;

@@ -16,6 +16,7 @@ use crate::bucket::{
 use crate::codec::{DecodeError, HEADER_BYTES_MAX, Header, Kind, Tag};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::{ChainKeys, Slot};
 use crate::store::Store;
 use maybe_async::maybe_async;
@@ -90,7 +91,8 @@ impl Grace {
     /// store answered. The trim's own two may make the object look older by the
     /// margin, and the other two may make the time between them look shorter by it.
     fn window_ms(self) -> u64 {
-        let margins_ms = u64::from(self.margin_ms).saturating_mul(2);
+        let times = if off(Guard::BothMargins) { 1 } else { 2 };
+        let margins_ms = u64::from(self.margin_ms).saturating_mul(times);
         u64::from(self.period_ms).saturating_sub(margins_ms)
     }
 
@@ -116,7 +118,7 @@ impl Grace {
             return false;
         };
         now.since_ms(known_at) < self.window_ms()
-            && known_at.since_ms(now) <= u64::from(self.margin_ms)
+            && (off(Guard::FarClock) || known_at.since_ms(now) <= u64::from(self.margin_ms))
     }
 }
 
@@ -215,7 +217,7 @@ impl Chain {
             let slot = self.keys.parse_slot(&object.key).ok_or_else(|| {
                 Error::Corrupt(format!("{}: this key does not belong here", object.key))
             })?;
-            if highest.is_some_and(|highest| highest < slot) {
+            if highest.is_some_and(|highest| highest < slot) && !off(Guard::ListingInOrder) {
                 // The tail must never be understated, so an unsorted listing is of no use.
                 return Err(Error::Unsupported(format!(
                     "the store does not list {prefix} in order"
@@ -293,7 +295,7 @@ impl Chain {
         let misplaced = header.kind != self.kind
             || header.identity != self.keys.identity()
             || header.slot != slot;
-        if misplaced {
+        if misplaced && !off(Guard::PlaceChecked) {
             return Err(Error::Corrupt(format!(
                 "{key}: the object was written for another place"
             )));
@@ -345,6 +347,9 @@ impl Chain {
                         .await);
                 }
                 Ok(PutOutcome::PreconditionFailed) => existed = true,
+                Ok(PutOutcome::Indeterminate(_)) if off(Guard::SlotUntilDecided) => {
+                    return Ok(Placed::Overtaken);
+                }
                 Ok(PutOutcome::Indeterminate(why)) => doubt = Some(why),
                 Err(error) if error.is_transient() => refusal = error,
                 Err(error) => return unless_in_doubt(doubt, at_key(&write.key, error)),
@@ -356,7 +361,11 @@ impl Chain {
                 Err(error) => return unless_in_doubt(doubt, error),
             };
             match seen.object {
-                Some(link) if link.header.commit_id == commit_id => {
+                Some(link)
+                    if off(Guard::CommitIdCompared)
+                        || link.header.commit_id == commit_id
+                            && !off(Guard::CommitIdAfterRefusal) =>
+                {
                     let why = doubt.or(Some("an earlier attempt was applied".to_owned()));
                     return Ok(self
                         .confirm(store, slot, link.modified_at, absent_at, grace, why)
@@ -371,8 +380,8 @@ impl Chain {
                 None if existed => match self.state(store).await {
                     Ok(state) if state.first_kept() > slot => {
                         return Ok(match doubt {
-                            None => Placed::Overtaken,
-                            Some(why) => Placed::Unknown(why),
+                            Some(why) if !off(Guard::OvertakenWithoutDoubt) => Placed::Unknown(why),
+                            _ => Placed::Overtaken,
                         });
                     }
                     Ok(_) => {}
@@ -399,7 +408,10 @@ impl Chain {
         doubt: Option<String>,
     ) -> Placed {
         // The first slot is never deleted, so it is never re-opened.
-        if slot == Slot::FIRST || grace.covers(absent_at, applied_at) {
+        if slot == Slot::FIRST
+            || grace.covers(absent_at, applied_at)
+            || off(Guard::WatermarkAfterWrite)
+        {
             return Placed::Committed { at: applied_at };
         }
         store.count(|receipt| receipt.grace_checks += 1);
@@ -419,6 +431,7 @@ impl Chain {
             // younger, so it is not what was trimmed.
             None if grace.covers(applied_at, state.observed_at) => Placed::Overtaken,
             None => Placed::Unknown(format!("slot {slot} was trimmed after or before the write")),
+            Some(_) if off(Guard::OvertakenWithoutDoubt) => Placed::Overtaken,
             Some(why) => Placed::Unknown(why),
         }
     }
@@ -470,6 +483,7 @@ pub(crate) fn refused(key: &str, error: DecodeError) -> Error {
 
 fn unless_in_doubt(doubt: Option<String>, error: Error) -> Result<Placed, Error> {
     match doubt {
+        Some(_) if off(Guard::ErrorWithoutDoubt) => Err(error),
         None => Err(error),
         Some(why) => Ok(Placed::Unknown(format!("{why}; then: {error}"))),
     }

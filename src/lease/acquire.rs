@@ -10,6 +10,7 @@ use super::{
 use crate::bucket::Bucket;
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::Name;
 use crate::token::Epoch;
 use maybe_async::maybe_async;
@@ -156,7 +157,9 @@ impl<B: Bucket, E: Env> Leases<B, E> {
             }
             let lease = self.next_term(name, request, &seen)?;
             // From here on the lease may be under another token.
-            self.memory.borrow_mut().stop_relying(name);
+            if !off(Guard::GiveUpFirst) {
+                self.memory.borrow_mut().stop_relying(name);
+            }
             let base = seen.view.as_ref().map(|view| &view.version);
             match self.place(base, lease).await? {
                 Placed::Written {
@@ -253,7 +256,8 @@ impl<B: Bucket, E: Env> Leases<B, E> {
     /// than the first token after a reservation is.
     fn next_token(&self, name: &Name, seen: &Seen) -> Result<Epoch, Error> {
         let last = seen.view.as_ref().map_or(0, |view| view.lease.token.0);
-        let above = last.max(self.memory.borrow().highest(name)) + 1;
+        let step = u64::from(!off(Guard::TokenAboveLast));
+        let above = last.max(self.memory.borrow().highest(name)) + step;
         let token = match (&seen.view, seen.observed_at) {
             (Some(view), _) if view.is_reservation() => {
                 let Some(modified_at) = view.modified_at else {
@@ -261,11 +265,16 @@ impl<B: Bucket, E: Env> Leases<B, E> {
                         "{name}: the store tells its time in some replies only"
                     )));
                 };
-                let ahead_ms = u64::from(view.lease.bounds.margin_ms) + LEAD_MS + 2;
+                let ahead_ms = match off(Guard::TokenAfterReservation) {
+                    true => 0,
+                    false => u64::from(view.lease.bounds.margin_ms) + LEAD_MS + 2,
+                };
                 above.max(modified_at.unix_ms.saturating_add(ahead_ms))
             }
-            (Some(_), Some(observed_at)) => above.max(observed_at.unix_ms),
-            (Some(_), None) => above,
+            (Some(_), Some(observed_at)) if !off(Guard::TokenAboveTime) => {
+                above.max(observed_at.unix_ms)
+            }
+            (Some(_), _) => above,
             // A random start. If the object is deleted, a lower token will be
             // refused by what it fences; only an equal one would not.
             (None, _) => above.max(1 + self.store.draw_below(FIRST_TOKEN_END - 1)),

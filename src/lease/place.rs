@@ -8,6 +8,7 @@ use crate::bucket::{
 };
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::{Name, lease_key};
 use crate::slots::{at_key, refused};
 use crate::token::Epoch;
@@ -168,14 +169,17 @@ impl<B: Bucket, E: Env> Leases<B, E> {
             let seen = match self.look(name).await {
                 Ok(seen) => seen,
                 Err(error) => {
-                    if refused {
+                    if refused && !off(Guard::DoubtAfterRefusal) {
                         doubt.get_or_insert("the lease has changed and cannot be read".to_owned());
                     }
                     return unless_in_doubt(doubt, error);
                 }
             };
             match &seen.view {
-                Some(view) if view.lease.nonce == lease.nonce => {
+                Some(view)
+                    if off(Guard::NonceNotName) && view.lease.holder == lease.holder
+                        || view.lease.nonce == lease.nonce && !off(Guard::NonceAfterRefusal) =>
+                {
                     return Ok(self.written(view.clone(), seen.observed_at, first_sent_ms));
                 }
                 // Not applied so far. The same bytes under the same condition can
@@ -205,6 +209,11 @@ impl<B: Bucket, E: Env> Leases<B, E> {
     /// long to find out that nothing is left of it.
     pub(super) fn grant(&self, view: View, first_sent_ms: u64) -> Option<Grant> {
         let lease = view.lease.clone();
+        let first_sent_ms = if off(Guard::DeadlineFromFirstSend) {
+            self.store.monotonic_ms()
+        } else {
+            first_sent_ms
+        };
         let until_ms = first_sent_ms.saturating_add(lease.bounds.reliable_ms(lease.duration_ms));
         let valid_for_ms = until_ms.saturating_sub(self.store.monotonic_ms());
         if valid_for_ms == 0 {

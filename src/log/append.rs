@@ -14,6 +14,7 @@ use crate::bucket::{Bucket, StoreTime};
 use crate::codec::{Header, Kind};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::{Slot, quoted};
 use crate::slots::{Candidate, Grace, Placed, RACES_BEFORE_WAIT, RACES_MAX, wait_after_races};
 use crate::token::{Epoch, Writer};
@@ -151,7 +152,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             match batch.judge(&tail) {
                 Judgement::Admitted => {}
                 Judgement::Final(outcome) => return Ok(outcome),
-                Judgement::Unless(outcome) if fresh => return Ok(outcome),
+                Judgement::Unless(outcome) if fresh || off(Guard::RefusalFresh) => {
+                    return Ok(outcome);
+                }
                 Judgement::Unless(_) => {
                     tail = self.fresh_tail().await?;
                     fresh = true;
@@ -363,7 +366,7 @@ impl Batch<'_> {
         // Closes the race of a former leader with its successor: once the
         // successor's segment is in a slot, nobody goes on behind it with a lower
         // epoch.
-        if own < tail.epoch() {
+        if own < tail.epoch() && !off(Guard::EpochRule) {
             return Judgement::Final(AppendOutcome::Fenced(tail.epoch()));
         }
         if self.records.is_empty() && own == tail.epoch() && tail.last.is_some() {
@@ -374,6 +377,7 @@ impl Batch<'_> {
         if let Some(stamp) = self.stamp() {
             match tail.producers.judge(&stamp) {
                 Verdict::Next => {}
+                Verdict::Known(_) if off(Guard::ProducerKnown) => {}
                 Verdict::Known(extent) => {
                     return Judgement::Final(AppendOutcome::Appended(extent));
                 }
@@ -386,7 +390,7 @@ impl Batch<'_> {
             }
         }
         match self.options.expected {
-            Some(expected) if expected != tail.next_offset => {
+            Some(expected) if expected != tail.next_offset && !off(Guard::ExpectedOffset) => {
                 Judgement::Unless(AppendOutcome::Mismatch(tail.next_offset))
             }
             _ => Judgement::Admitted,

@@ -6,6 +6,7 @@
 use super::segment::PRODUCERS;
 use super::{Extent, Producer, SequenceProblem};
 use crate::codec::{DecodeError, Decoder, Header};
+use crate::guards::{Guard, off};
 use crate::keys::hash128;
 
 /// A log remembers this many producers. The one that appended least recently is
@@ -75,7 +76,7 @@ impl Producers {
     pub(super) fn judge(&self, batch: &Stamp) -> Verdict {
         let known = |entry: &&Entry| entry.id_hash == batch.id_hash;
         let Some(entry) = self.entries.iter().find(known) else {
-            return if batch.started_at < self.horizon {
+            return if batch.started_at < self.horizon && !off(Guard::ProducerForgotten) {
                 Verdict::Problem(SequenceProblem::Forgotten)
             } else if batch.sequence == 0 {
                 Verdict::Next

@@ -9,6 +9,7 @@ use super::{Cursor, Log, Logs, packs};
 use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, Page, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::slots::retain::{
     Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, TRIM_PAGES_MAX, check_reader, check_ttl, delete,
@@ -355,11 +356,12 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let mut cut = Cut::new(asked, TrimLimit::None);
         // Without the newest segment, nobody could find the tail, the epoch or the
         // producers.
-        if cut.start.slot > newest.slot {
+        if cut.start.slot > newest.slot && !off(Guard::NewestKept) {
             cut = Cut::new(Start::of(newest.slot), TrimLimit::Newest);
         }
         if let Some(pin) = valid_pins(reply).into_iter().min_by_key(|pin| pin.slot)
             && cut.start.slot > pin.slot
+            && !off(Guard::PinsHold)
         {
             let start = if pin.slot >= reply.first_kept() {
                 Start::of(pin.slot)
@@ -424,7 +426,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             ))
         })?;
         let old_enough = |modified_at: Option<StoreTime>| {
-            modified_at.map(|modified_at| now.since_ms(modified_at) >= grace_ms)
+            modified_at
+                .map(|modified_at| off(Guard::YoungSpared) || now.since_ms(modified_at) >= grace_ms)
         };
         // The listing is needed for the deletion anyway, newest first.
         let below = self

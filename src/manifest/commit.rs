@@ -17,6 +17,7 @@ use crate::bucket::{Bucket, StoreTime};
 use crate::codec::{Header, Kind};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::{Slot, hash128};
 use crate::slots::{Candidate, Grace, Placed, RACES_BEFORE_WAIT, RACES_MAX, wait_after_races};
 use crate::token::Epoch;
@@ -210,10 +211,12 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             // Committed before, whoever wrote since.
             Some(CommitOutcome::Committed(version)) => Some(CommitOutcome::Committed(version)),
             // Closes the race of a former leader with its successor.
-            _ if commit.own_epoch() < epoch => Some(CommitOutcome::Fenced(epoch)),
+            _ if commit.own_epoch() < epoch && !off(Guard::ManifestEpoch) => {
+                Some(CommitOutcome::Fenced(epoch))
+            }
             // Closes the race with a collector that has read this version and does
             // not expect the blob to be named any more.
-            None if !commit.names_only_kept(known) => {
+            None if !commit.names_only_kept(known) && !off(Guard::BlobsKept) => {
                 Some(CommitOutcome::Expired(known.sweep.generation))
             }
             outcome => outcome,
@@ -254,7 +257,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                     return Err(self.corrupt(slot, MISSING));
                 };
                 let version = fetched.version;
-                if version.header.commit_id == commit.commit_id {
+                if version.header.commit_id == commit.commit_id && !off(Guard::CommitKnown) {
                     return Ok(Some(CommitOutcome::Committed(version_of(slot))));
                 }
                 if version.prepared.is_none() || fate == Some(true) {
@@ -264,12 +267,12 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             }
         }
         for changed in known.changes_from(Slot(first)) {
-            if changed.commit_id == commit.commit_id {
+            if changed.commit_id == commit.commit_id && !off(Guard::CommitKnown) {
                 return Ok(Some(CommitOutcome::Committed(version_of(changed.slot))));
             }
             keys.extend(changed.keys.iter().cloned());
         }
-        keys.retain(|key| commit.depends_on(key));
+        keys.retain(|key| commit.depends_on(key) && !off(Guard::ConflictSeen));
         keys.sort_unstable();
         keys.dedup();
         keys.truncate(CONFLICT_KEYS_MAX);

@@ -4,6 +4,7 @@ use super::{Chain, ChainState, PINS_MAX, Pin, StateReply, Swapped};
 use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, Page, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::{Slot, quoted};
 use crate::store::Store;
 use maybe_async::maybe_async;
@@ -69,7 +70,9 @@ impl Chain {
             let mut pins = match place {
                 // The pin and the watermark are in one object, so that neither can
                 // pass the other.
-                Some(place) if reply.state().kept_slot() > place.slot => {
+                Some(place)
+                    if reply.state().kept_slot() > place.slot && !off(Guard::PinAboveWatermark) =>
+                {
                     return Ok(Pinned::Trimmed(reply));
                 }
                 Some(_) => valid_pins(&reply),
@@ -192,7 +195,7 @@ impl Chain {
     /// an empty chain long ago and knows neither its grace nor its watermark.
     fn may_be_deleted(&self, key: &str, first_kept: Slot) -> bool {
         match self.keys.parse_slot(key) {
-            Some(slot) => slot < first_kept && slot != Slot::FIRST,
+            Some(slot) => slot < first_kept && (slot != Slot::FIRST || off(Guard::FirstSlotKept)),
             None => (self.needed_until)(&self.keys, key).is_some_and(|last| last < first_kept),
         }
     }
