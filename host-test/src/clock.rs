@@ -4,6 +4,7 @@
 //! virtual: it stands still while anything can run and jumps to the next timer
 //! when nothing can.
 
+use crate::tape::Tape;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -105,7 +106,12 @@ struct Error {
     /// Guest time that had passed at `settled_at`.
     settled_ns: u64,
     stopped: bool,
+    /// The last time that it stood still.
+    last_stop: Option<Stop>,
 }
+
+/// From when to when a clock stood still, in the world's time.
+type Stop = (Duration, Option<Duration>);
 
 impl Error {
     /// Guest time since the world began.
@@ -179,12 +185,30 @@ impl GuestClock {
     /// Stops both clocks, as a frozen virtual machine does. Waits of the guest
     /// stop with them.
     pub fn stop(&self) {
-        self.change(|state| state.stopped = true);
+        let now = self.world.elapsed();
+        self.change(|state| {
+            state.stopped = true;
+            state.last_stop = Some((now, None));
+        });
+    }
+
+    /// Whether it stood still at some moment since then, in the world's time.
+    pub fn has_stood_still_since(&self, since: Duration) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state
+            .last_stop
+            .is_some_and(|(_, end)| end.is_none_or(|end| end >= since))
     }
 
     /// Lets both clocks go on from where they stopped.
     pub fn resume(&self) {
-        self.change(|state| state.stopped = false);
+        let now = self.world.elapsed();
+        self.change(|state| {
+            state.stopped = false;
+            if let Some((_, end)) = &mut state.last_stop {
+                *end = Some(now);
+            }
+        });
     }
 
     /// What the guest's monotonic clock shows.
@@ -202,6 +226,13 @@ impl GuestClock {
             + i128::from(state.elapsed_ns(self.world.elapsed()))
             + state.wall_ahead_ns;
         Duration::from_nanos(u64::try_from(shown.max(0)).unwrap_or(u64::MAX))
+    }
+
+    /// In how much of the world's time the guest counts this much, if nothing
+    /// changes.
+    pub fn in_world_time(&self, own: Duration) -> Duration {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_nanos(unscale(nanos(own), state.fast_ppm))
     }
 
     fn world_time_until(&self, due_ns: u64) -> Until {
@@ -234,6 +265,8 @@ impl HasData for GuestClocks {
 pub struct GuestClockView<'a> {
     /// The guest's clock.
     pub clock: &'a GuestClock,
+    /// Where is noted what it showed.
+    pub tape: Option<&'a Arc<Tape>>,
     /// The guest's resources.
     pub table: &'a mut ResourceTable,
 }
@@ -241,6 +274,7 @@ pub struct GuestClockView<'a> {
 impl wall_clock::Host for GuestClockView<'_> {
     fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
         let now = self.clock.wall();
+        let now = self.tape.map_or(now, |tape| tape.wall(now));
         Ok(wall_clock::Datetime {
             seconds: now.as_secs(),
             nanoseconds: now.subsec_nanos(),
@@ -257,7 +291,8 @@ impl wall_clock::Host for GuestClockView<'_> {
 
 impl monotonic_clock::Host for GuestClockView<'_> {
     fn now(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.clock.monotonic_ns())
+        let now = self.clock.monotonic_ns();
+        Ok(self.tape.map_or(now, |tape| tape.monotonic_ns(now)))
     }
 
     fn resolution(&mut self) -> wasmtime::Result<u64> {
@@ -273,6 +308,7 @@ impl monotonic_clock::Host for GuestClockView<'_> {
             clock: self.clock.clone(),
             due_ns: self.clock.monotonic_ns().saturating_add(ns),
             yielded: ns > 0,
+            taped: self.tape.map(|tape| (tape.clone(), tape.new_timer())),
         })?;
         subscribe(self.table, timer)
     }
@@ -283,11 +319,31 @@ struct Timer {
     clock: GuestClock,
     due_ns: u64,
     yielded: bool,
+    /// Where is noted that it ran out, and its place there.
+    taped: Option<(Arc<Tape>, usize)>,
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
+        if let Some((tape, place)) = &self.taped
+            && let Some(ran_out) = tape.replay_timer(*place)
+        {
+            // No wait takes time in a replay, and none ends that did not.
+            return match ran_out {
+                true => (),
+                false => std::future::pending().await,
+            };
+        }
+        self.wait().await;
+        if let Some((tape, place)) = &self.taped {
+            tape.ran_out(*place);
+        }
+    }
+}
+
+impl Timer {
+    async fn wait(&mut self) {
         // A guest that polls in a loop with waits of no length must not keep the
         // executor from everything else. Only the first look yields: a look that
         // never finds a timer ready would be a loop without end.
@@ -344,6 +400,7 @@ mod tests {
             due_ns: clock.monotonic_ns() + 10_000_000_000,
             clock: clock.clone(),
             yielded: true,
+            taped: None,
         };
         let start = tokio::time::Instant::now();
         let interference = async {

@@ -91,6 +91,8 @@ pub enum Fault {
     Pause(Pause),
     /// The store's front end answers with a clock that is off by this much.
     SkewStoreMs(i64),
+    /// The credentials that signed the request have expired, for good.
+    ExpireCredentials,
 }
 
 impl Fault {
@@ -115,6 +117,7 @@ impl Fault {
             Self::HoldReply(_) => "hold-reply",
             Self::Pause(_) => "pause",
             Self::SkewStoreMs(_) => "skew-store",
+            Self::ExpireCredentials => "expire-credentials",
         }
     }
 
@@ -124,9 +127,12 @@ impl Fault {
         match self {
             Self::Duplicate(_) | Self::Late(_) | Self::FailAfter(_) => writes,
             Self::Conflict => facts.kind == Kind::Put && facts.condition != Condition::None,
-            Self::TruncateReply | Self::BreakReply | Self::CorruptReply => {
+            Self::TruncateReply | Self::BreakReply => {
                 matches!(facts.kind, Kind::Get | Kind::List)
             }
+            // Objects carry checksums. A listing has none: what its bytes are worth,
+            // they owe to TLS.
+            Self::CorruptReply => facts.kind == Kind::Get,
             Self::ShortPage(_) => facts.kind == Kind::List,
             _ => true,
         }
@@ -305,6 +311,30 @@ impl Rates {
     }
 }
 
+impl Rates {
+    /// All of them, so many times as high.
+    pub fn times(self, factor: f64) -> Self {
+        Self {
+            refuse: self.refuse * factor,
+            lose_request: self.lose_request * factor,
+            lose_reply: self.lose_reply * factor,
+            duplicate: self.duplicate * factor,
+            late: self.late * factor,
+            conflict: self.conflict * factor,
+            slow_down: self.slow_down * factor,
+            fail_before: self.fail_before * factor,
+            fail_after: self.fail_after * factor,
+            truncate_reply: self.truncate_reply * factor,
+            break_reply: self.break_reply * factor,
+            corrupt_reply: self.corrupt_reply * factor,
+            omit_date: self.omit_date * factor,
+            short_page: self.short_page * factor,
+            pause: self.pause * factor,
+            skew_store: self.skew_store * factor,
+        }
+    }
+}
+
 /// Time ranges from which the dice draw.
 #[derive(Clone, Debug)]
 pub struct Spans {
@@ -332,6 +362,9 @@ impl Default for Spans {
     }
 }
 
+/// One request in so many meets a fault that is owed.
+const OWED_ONE_IN: u64 = 6;
+
 /// What happens to one request.
 #[derive(Clone, Debug)]
 pub struct Decision {
@@ -352,6 +385,7 @@ pub struct Plan {
     rules: Vec<Rule>,
     rates: Rates,
     spans: Spans,
+    owed: Vec<Fault>,
     write_interval: Option<Duration>,
     last_writes: BTreeMap<String, Duration>,
     asked: u64,
@@ -366,6 +400,7 @@ impl Plan {
             rules: Vec::new(),
             rates: Rates::default(),
             spans: Spans::default(),
+            owed: Vec::new(),
             write_interval: None,
             last_writes: BTreeMap::new(),
             asked: 0,
@@ -377,6 +412,18 @@ impl Plan {
     pub fn script(&mut self, rule: Rule) -> &mut Self {
         self.rules.push(rule);
         self
+    }
+
+    /// Lets each of these happen once, to some request that it suits. Rates say
+    /// what is likely; this says what a run must not be without.
+    pub fn owe(&mut self, faults: impl IntoIterator<Item = Fault>) -> &mut Self {
+        self.owed.extend(faults);
+        self
+    }
+
+    /// How many of the owed faults have not happened yet.
+    pub fn owed(&self) -> usize {
+        self.owed.len()
     }
 
     /// Sets how often things go wrong from now on.
@@ -409,6 +456,7 @@ impl Plan {
     pub fn calm(&mut self) -> &mut Self {
         self.rules.clear();
         self.rates = Rates::default();
+        self.owed.clear();
         self.write_interval = None;
         self
     }
@@ -435,7 +483,7 @@ impl Plan {
                 ruled = Some(rule.fault.clone());
             }
         }
-        let fault = ruled.or(diced);
+        let fault = ruled.or_else(|| self.pay(facts)).or(diced);
         if let Some(fault) = &fault {
             *self.counts.entry(fault.name()).or_default() += 1;
         }
@@ -459,6 +507,16 @@ impl Plan {
         }
         self.last_writes.insert(facts.key.clone(), now);
         false
+    }
+
+    /// One of the owed faults that suits, now and then.
+    fn pay(&mut self, facts: &Facts) -> Option<Fault> {
+        let mut dice = Seeded::new(self.seed ^ self.asked.wrapping_mul(0xd1b5_4a32_d192_ed03));
+        if self.owed.is_empty() || dice.below(OWED_ONE_IN) > 0 {
+            return None;
+        }
+        let at = self.owed.iter().position(|fault| fault.suits(facts))?;
+        Some(self.owed.remove(at))
     }
 
     fn dice_fault(&self, dice: &mut Seeded, facts: &Facts) -> Option<Fault> {
@@ -577,6 +635,18 @@ mod tests {
             (50..150).contains(&struck),
             "{struck} of 500 at a rate of about a fifth"
         );
+    }
+
+    #[test]
+    fn what_is_owed_happens_once_to_what_it_suits() {
+        let mut plan = Plan::new(1);
+        plan.owe([Fault::ShortPage(1), Fault::Conflict, Fault::Conflict]);
+        let faults: Vec<_> = (0..100)
+            .filter_map(|_| plan.decide("a", &put("k")).fault)
+            .collect();
+        assert_eq!(faults, [Fault::Conflict, Fault::Conflict]);
+        assert_eq!(plan.owed(), 1, "a write has no pages");
+        assert_eq!(plan.calm().owed(), 0);
     }
 
     #[test]

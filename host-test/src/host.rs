@@ -12,9 +12,12 @@ use crate::calls::{
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
 use crate::random::Seeded;
+use crate::tape::Tape;
 use crate::wire::{Hooks, Sender, Wire};
 use anyhow::{Result, anyhow, bail};
-use std::sync::{Arc, OnceLock};
+use rand_core::{Infallible, TryRng};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{self, Component, HasData, InstancePre, Linker, ResourceTable};
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
@@ -63,6 +66,7 @@ impl State {
     fn clocks(&mut self) -> GuestClockView<'_> {
         GuestClockView {
             clock: &self.clock,
+            tape: self.hooks.sender.tape.as_ref(),
             table: &mut self.table,
         }
     }
@@ -284,6 +288,34 @@ pub struct Start {
     pub random_seed: u64,
     /// Linear memory that it may have.
     pub memory_bytes: usize,
+    /// Where is noted what it is given, so that it can be copied.
+    pub tape: Option<Arc<Tape>>,
+}
+
+/// The random bytes of one instance.
+#[derive(Clone)]
+struct Dice(Arc<Mutex<Seeded>>);
+
+impl Dice {
+    fn lock(&self) -> MutexGuard<'_, Seeded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TryRng for Dice {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.lock().try_next_u32()
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.lock().try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.lock().try_fill_bytes(bytes)
+    }
 }
 
 impl Start {
@@ -297,6 +329,7 @@ impl Start {
             name: name.to_owned(),
             random_seed: 0,
             memory_bytes: DEFAULT_MEMORY_BYTES,
+            tape: None,
         }
     }
 
@@ -305,8 +338,11 @@ impl Start {
         let prepared = prepared(self.artifact)?;
         let gate = Gate::default();
         let mut wasi = WasiCtx::builder();
-        wasi.envs(&self.variables)
-            .secure_random(Seeded::fork(self.random_seed, &self.name));
+        let dice = Dice(Arc::new(Mutex::new(Seeded::fork(
+            self.random_seed,
+            &self.name,
+        ))));
+        wasi.envs(&self.variables).secure_random(dice.clone());
         let state = State {
             table: ResourceTable::new(),
             wasi: wasi.build(),
@@ -317,6 +353,7 @@ impl Start {
                     instance: self.name.clone(),
                     gate: gate.clone(),
                     clock: self.clock.clone(),
+                    tape: self.tape.clone(),
                 },
             },
             clock: self.clock.clone(),
@@ -343,6 +380,9 @@ impl Start {
             exports,
             clock: self.clock,
             gate,
+            dice,
+            tape: self.tape,
+            variables: self.variables,
             fuel_used: 0,
         })
     }
@@ -377,6 +417,9 @@ pub struct Instance {
     exports: Exports,
     clock: GuestClock,
     gate: Gate,
+    dice: Dice,
+    tape: Option<Arc<Tape>>,
+    variables: Vec<(String, String)>,
     fuel_used: u64,
 }
 
@@ -394,6 +437,21 @@ impl Instance {
     /// Makes it stand still while the returned value lives.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Its environment variables.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        self.variables.iter().cloned().collect()
+    }
+
+    /// What it was given so far, if that is noted.
+    pub fn tape(&self) -> Option<&Arc<Tape>> {
+        self.tape.as_ref()
+    }
+
+    /// Gives it other random bytes from now on.
+    pub fn reseed(&self, seed: u64) {
+        *self.dice.lock() = Seeded::fork(seed, &self.name);
     }
 
     /// Fuel that its calls used so far: about one for each WebAssembly instruction.

@@ -1,9 +1,10 @@
 //! What lies between the components and their store.
 
-use crate::clock::{GuestClock, WorldClock};
+use crate::clock::{GuestClock, UnixMs, WorldClock};
 use crate::faults::{Clocks, Decision, Fault, Loss, Moment, Pause, Plan};
 use crate::gate::{Closed, Gate};
 use crate::store::{Facts, Request, Response, S3Error, SharedStore};
+use crate::tape::{self, Tape};
 use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
@@ -74,6 +75,8 @@ pub struct Sender {
     pub gate: Gate,
     /// What it believes about time.
     pub clock: GuestClock,
+    /// Where everything is noted that it is given, if it may be copied.
+    pub tape: Option<Arc<Tape>>,
 }
 
 /// The network of one world: to the store in this process, with faults, or over
@@ -94,6 +97,38 @@ struct Log {
 }
 
 type Reply = Result<http::Response<WasiBody>, Error>;
+
+/// What comes back over the simulated network.
+pub(crate) type Answer = Result<http::Response<Frames>, Failure>;
+
+/// How a connection of the simulated network fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Refused,
+    Terminated,
+    Protocol,
+    Incomplete,
+    TimedOut,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused => Self::ConnectionRefused,
+            Failure::Terminated => Self::ConnectionTerminated,
+            Failure::Protocol => Self::HttpProtocolError,
+            Failure::Incomplete => Self::HttpResponseIncomplete,
+            Failure::TimedOut => Self::ConnectionReadTimeout,
+        }
+    }
+}
+
+fn boxed(answer: Answer) -> Reply {
+    match answer {
+        Ok(response) => Ok(response.map(BodyExt::boxed_unsync)),
+        Err(failure) => Err(failure.into()),
+    }
+}
 
 impl Wire {
     /// A network that leads to one store, whatever host a request names.
@@ -201,6 +236,16 @@ impl Wire {
         let body = body.collect().await?.to_bytes();
         let request = Request::from_parts(parts, body);
         let facts = store.facts(&request);
+        let place = match sender
+            .tape
+            .as_ref()
+            .map(|tape| tape.send(format!("{} {}", request.method(), request.uri())))
+        {
+            None => None,
+            Some(tape::Sent::Noted(place)) => Some(place),
+            Some(tape::Sent::Before(Some(answer))) => return boxed(answer),
+            Some(tape::Sent::Before(None)) => return std::future::pending().await,
+        };
         let decision = self.plan().decide(&sender.instance, &facts);
         let number = self.note_sent(&sender, &authority, facts.clone(), decision.fault.clone());
         let (answer, answered) = oneshot::channel();
@@ -211,6 +256,7 @@ impl Wire {
             request,
             facts,
             decision,
+            sent_at: self.clock.now_ms(),
         };
         // On its own, so that a caller who gives up cannot recall what it sent.
         let under_way = UnderWay::new(self.clone());
@@ -218,7 +264,11 @@ impl Wire {
             journey.run(answer).await;
             drop(under_way);
         });
-        let reply = wait(answered, &sender.gate, options.first_byte_timeout).await;
+        let answer = wait(answered, &sender.gate, options.first_byte_timeout).await;
+        if let (Some(tape), Some(place)) = (&sender.tape, place) {
+            tape.answered(place, &answer);
+        }
+        let reply = boxed(answer);
         self.note_outcome(number, &reply);
         reply
     }
@@ -242,7 +292,7 @@ impl Drop for UnderWay {
 
 /// Waits for a reply as the host does. Its time-out stands still in a pause, like
 /// the host itself.
-async fn wait(answered: oneshot::Receiver<Reply>, gate: &Gate, limit: Option<Duration>) -> Reply {
+async fn wait(answered: oneshot::Receiver<Answer>, gate: &Gate, limit: Option<Duration>) -> Answer {
     let mut answered = std::pin::pin!(async {
         match answered.await {
             Ok(reply) => reply,
@@ -259,7 +309,7 @@ async fn wait(answered: oneshot::Receiver<Reply>, gate: &Gate, limit: Option<Dur
                 // What has arrived in the meantime is seen first.
                 limit = Duration::from_millis(1);
             }
-            Err(_) => return Err(Error::ConnectionReadTimeout),
+            Err(_) => return Err(Failure::TimedOut),
         }
     }
 }
@@ -272,6 +322,7 @@ struct Journey {
     request: Request,
     facts: Facts,
     decision: Decision,
+    sent_at: UnixMs,
 }
 
 /// An instance that stands still. It goes on when this is dropped.
@@ -302,12 +353,12 @@ impl Drop for Paused {
 }
 
 impl Journey {
-    async fn run(self, answer: oneshot::Sender<Reply>) {
+    async fn run(self, answer: oneshot::Sender<Answer>) {
         // Whoever has stopped waiting does not want to know.
-        let say = |reply: Reply| drop(answer.send(reply));
+        let say = |reply: Answer| drop(answer.send(reply));
         let mut paused = None;
         match self.decision.fault.clone() {
-            Some(Fault::Refuse) => return say(Err(Error::ConnectionRefused)),
+            Some(Fault::Refuse) => return say(Err(Failure::Refused)),
             Some(Fault::LoseRequest(Loss::Silence)) => return,
             Some(Fault::LoseRequest(Loss::Reset)) => {
                 self.travel(self.decision.request_delay).await;
@@ -315,7 +366,7 @@ impl Journey {
             }
             Some(Fault::Late(after)) => {
                 self.travel(after).await;
-                self.deliver();
+                self.deliver_late();
                 return;
             }
             Some(Fault::HoldRequest(time)) => self.travel(time).await,
@@ -352,7 +403,7 @@ impl Journey {
         drop(paused);
         if let Some(Fault::Duplicate(after)) = &self.decision.fault {
             self.travel(*after).await;
-            self.deliver();
+            self.deliver_late();
         }
     }
 
@@ -384,8 +435,21 @@ impl Journey {
                 self.deliver();
                 refuse(failure(*status))
             }
+            Some(Fault::ExpireCredentials) => {
+                // In memory only: nothing is kept of it that could fail.
+                let _ = self
+                    .store
+                    .tamper(|store| store.expire_credentials_of(&self.request));
+                self.deliver()
+            }
             _ => self.deliver(),
         }
+    }
+
+    /// A front end took the request when it was sent, and kept it until now.
+    fn deliver_late(&self) {
+        let now = self.wire.clock.now_ms();
+        self.store.handle_admitted(&self.request, self.sent_at, now);
     }
 
     fn deliver(&self) -> Response {
@@ -398,15 +462,15 @@ impl Journey {
     }
 
     /// How a reset looks depends on the moment, and to the guest on the host.
-    fn reset(&self) -> Error {
+    fn reset(&self) -> Failure {
         match self.decision.dice % 3 {
-            0 => Error::ConnectionTerminated,
-            1 => Error::HttpProtocolError,
-            _ => Error::HttpResponseIncomplete,
+            0 => Failure::Terminated,
+            1 => Failure::Protocol,
+            _ => Failure::Incomplete,
         }
     }
 
-    fn reply(&self, response: Response) -> http::Response<WasiBody> {
+    fn reply(&self, response: Response) -> http::Response<Frames> {
         let (mut parts, body) = response.into_parts();
         if self.decision.fault == Some(Fault::OmitDate) {
             parts.headers.remove(header::DATE);
@@ -419,7 +483,7 @@ impl Journey {
             Some(Fault::CorruptReply) => Frames::of(flip_one_bit(&body, self.decision.dice)),
             _ => Frames::of(body),
         };
-        http::Response::from_parts(parts, body.boxed_unsync())
+        http::Response::from_parts(parts, body)
     }
 }
 
@@ -441,7 +505,8 @@ fn flip_one_bit(body: &Bytes, dice: u64) -> Bytes {
 }
 
 /// A body of known pieces.
-struct Frames(VecDeque<Result<Bytes, Error>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Frames(VecDeque<Result<Bytes, Failure>>);
 
 impl Frames {
     fn of(mut body: Bytes) -> Self {
@@ -452,8 +517,8 @@ impl Frames {
         Self(frames)
     }
 
-    fn then_fail(mut self, error: Error) -> Self {
-        self.0.push_back(Err(error));
+    fn then_fail(mut self, failure: Failure) -> Self {
+        self.0.push_back(Err(failure));
         self
     }
 }
@@ -469,7 +534,7 @@ impl http_body::Body for Frames {
         Poll::Ready(
             self.0
                 .pop_front()
-                .map(|frame| frame.map(http_body::Frame::data)),
+                .map(|frame| frame.map(http_body::Frame::data).map_err(Error::from)),
         )
     }
 }

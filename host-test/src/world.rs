@@ -5,6 +5,7 @@ use crate::clock::{GuestClock, VIRTUAL_START, WorldClock};
 use crate::faults::Plan;
 use crate::host::{Instance, Start};
 use crate::store::{BUCKET, Credential, DOMAIN, Options, REGION, Request, Response, SharedStore};
+use crate::tape::Tape;
 use crate::wire::{Sender, Sent, Wire};
 use anyhow::{Context, Result, anyhow};
 use http_body_util::{BodyExt, Full};
@@ -148,6 +149,7 @@ impl Site {
             instance: "test".to_owned(),
             gate: Default::default(),
             clock: GuestClock::right(self.clock),
+            tape: None,
         };
         let request = request.map(|body| {
             Full::new(body)
@@ -179,6 +181,12 @@ impl InstanceBuilder {
         self
     }
 
+    /// Sets many settings.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings.extend(settings);
+        self
+    }
+
     /// Sets a setting.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
@@ -201,6 +209,12 @@ impl InstanceBuilder {
     /// twins, like two copies of one snapshot.
     pub fn random_seed(mut self, seed: u64) -> Self {
         self.start.random_seed = seed;
+        self
+    }
+
+    /// Notes on this tape what it is given, or is given what is on it.
+    pub fn tape(mut self, tape: Tape) -> Self {
+        self.start.tape = Some(Arc::new(tape));
         self
     }
 

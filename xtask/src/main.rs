@@ -41,6 +41,10 @@ const COMMANDS: &[Command] = &[
     package::COMMAND,
     compose::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
+    Command::harness(
+        "simulate",
+        "Look for mistakes in a world where everything goes wrong",
+    ),
     Command::harness("budget", "Print the requests that each operation costs"),
 ];
 

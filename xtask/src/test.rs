@@ -42,6 +42,7 @@ Runs the named steps; all of them if none is named:
   bucket-s3  tests of the S3 component
   xtask      tests of these commands
   host-test  tests of the finished components in the harness
+  simulate   a short `cargo xtask simulate`
   budget     what every operation costs, as `cargo xtask budget`
   demo       a short `cargo xtask demo`
   examples   every `cargo xtask example`
@@ -109,6 +110,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "host-test",
         run: finished,
+    },
+    Step {
+        name: "simulate",
+        run: || command("simulate", &["--seeds", "60", "--twice"]),
     },
     Step {
         name: "budget",

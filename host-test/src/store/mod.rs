@@ -110,6 +110,17 @@ pub enum Change {
     Delete(String, String),
 }
 
+/// A change that was made to one object.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// When, by the clock of the front end that made it.
+    pub at: UnixMs,
+    /// Which object.
+    pub key: String,
+    /// What was written; nothing if it was deleted.
+    pub body: Option<Bytes>,
+}
+
 /// What stood at a key before the write that made its present state.
 #[derive(Clone, Debug)]
 struct Replaced {
@@ -125,6 +136,7 @@ pub struct Store {
     replaced: BTreeMap<(String, String), Replaced>,
     traffic: Traffic,
     changes: Vec<Change>,
+    diary: Option<Vec<Deed>>,
     now: UnixMs,
 }
 
@@ -142,16 +154,28 @@ impl Store {
             replaced: BTreeMap::new(),
             traffic: Traffic::default(),
             changes: Vec::new(),
+            diary: None,
             now: UnixMs::default(),
         }
     }
 
     /// Answers a request at a time.
     pub fn handle(&mut self, request: &Request, now: UnixMs) -> Response {
+        self.handle_admitted(request, now, now)
+    }
+
+    /// Answers a request that a front end admitted at one time and that is applied
+    /// at a later one: its signature is judged by the first.
+    pub fn handle_admitted(
+        &mut self,
+        request: &Request,
+        admitted_at: UnixMs,
+        now: UnixMs,
+    ) -> Response {
         self.now = now;
         let facts = self.facts(request);
         let path = request.uri().path();
-        let answer = self.answer(request, &facts, now);
+        let answer = self.answer(request, &facts, admitted_at, now);
         let mut response = answer.unwrap_or_else(|error| error.into_response(path));
         self.finish(request, &mut response, now);
         let bytes_out = response.body().len() as u64;
@@ -196,13 +220,14 @@ impl Store {
         &mut self,
         request: &Request,
         facts: &Facts,
+        admitted_at: UnixMs,
         now: UnixMs,
     ) -> Result<Response, S3Error> {
         let target = Target::of(request, self.options.domain.as_deref())?;
         let verifier = auth::Verifier {
             credentials: &self.options.credentials,
             region: &self.options.region,
-            now,
+            now: admitted_at,
         };
         verifier.verify(request, &target.query)?;
         let Target { bucket, key, query } = &target;
@@ -232,6 +257,17 @@ impl Store {
                 (bucket.clone(), key.clone())
             }
         };
+        if let Some(diary) = &mut self.diary {
+            let body = match &change {
+                Change::Put(_, _, object) => Some(object.body.clone()),
+                Change::Delete(..) => None,
+            };
+            diary.push(Deed {
+                at: self.now,
+                key: key.clone(),
+                body,
+            });
+        }
         let objects = self.buckets.entry(bucket.clone()).or_default();
         let before = match &change {
             Change::Put(_, _, object) => objects.insert(key.clone(), object.clone()),
@@ -304,6 +340,29 @@ impl Store {
         let before = self.object(bucket, key).cloned();
         self.apply(Change::Delete(bucket.to_owned(), key.to_owned()));
         before
+    }
+
+    /// From now on, keeps everything that is written and deleted.
+    pub fn keep_diary(&mut self) {
+        self.diary.get_or_insert_default();
+    }
+
+    /// Everything that was written and deleted since a diary is kept, in order.
+    pub fn diary(&self) -> &[Deed] {
+        self.diary.as_deref().unwrap_or_default()
+    }
+
+    /// Lets the credentials expire that signed a request.
+    pub fn expire_credentials_of(&mut self, request: &Request) {
+        let now = self.now;
+        let signed = |credential: &&mut Credential| {
+            let value = request.headers().get(header::AUTHORIZATION);
+            let text = value.and_then(|value| value.to_str().ok()).unwrap_or("");
+            text.contains(&format!("Credential={}/", credential.access_key))
+        };
+        if let Some(credential) = self.options.credentials.iter_mut().find(signed) {
+            credential.expires_at = Some(now);
+        }
     }
 
     /// What was asked so far.

@@ -51,8 +51,13 @@ impl SharedStore {
 
     /// Answers a request. What it changed is durable before this returns.
     pub fn handle(&self, request: &Request, now: UnixMs) -> Response {
+        self.handle_admitted(request, now, now)
+    }
+
+    /// Answers a request that was admitted earlier. See [`Store::handle_admitted`].
+    pub fn handle_admitted(&self, request: &Request, admitted_at: UnixMs, now: UnixMs) -> Response {
         let mut inner = self.lock();
-        let response = inner.store.handle(request, now);
+        let response = inner.store.handle_admitted(request, admitted_at, now);
         match inner.keep_changes() {
             Ok(()) => response,
             // Applied in memory and perhaps not on disk: the client may not be

@@ -1,0 +1,866 @@
+//! A log of shared writers: appends of all kinds, reads, waits, searches, trims and
+//! pins, and what must be true of their answers.
+
+use super::actor::{Actor, Call};
+use super::chain::{self, Truth};
+use super::stage::{Act, Local, Part, Stage};
+use crate::bindings::log::{
+    AppendOptions, AppendOutcome, CreateOutcome, Cursor, Error, Producer, ReadLimit, ReadOutcome,
+    Settings, Token, Writer,
+};
+use crate::bindings::retention::{Keep, PinOutcome, TrimReport};
+use crate::history::{Attempt, Ending, History, Seen, TailSeen};
+use crate::host::Instance;
+use anyhow::{Result, bail, ensure};
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The family.
+pub const PART: Part = Part {
+    name: "log",
+    begin: |stage| Box::pin(begin(stage)),
+};
+
+const LOG: &str = "shared";
+/// How often a producer sends one batch before it gives up.
+const REPEATS_MAX: u32 = 60;
+/// The longest pause of a writer for thought.
+const THOUGHT_MS: u64 = 4_000;
+/// The longest pause of a collector.
+const COLLECT_MS: u64 = 60_000;
+/// For how long a reader waits at the tail.
+const WAIT_MS: u32 = 1_000;
+
+/// A shared writer.
+pub const SHARED: AppendOptions = AppendOptions {
+    writer: Writer::Shared,
+    expected: None,
+    producer: None,
+};
+
+/// `log.create`.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Which log.
+    pub log: &'static str,
+    /// With what.
+    pub settings: Settings,
+}
+
+/// `log.append`.
+#[derive(Clone)]
+pub struct Append {
+    /// Which log.
+    pub log: &'static str,
+    /// What.
+    pub records: Vec<Vec<u8>>,
+    /// How.
+    pub options: AppendOptions,
+}
+
+/// `log.claim`.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Which log.
+    pub log: &'static str,
+    /// For whom.
+    pub token: Token,
+}
+
+/// `log.tail`.
+#[derive(Clone, Debug)]
+pub struct Tail(pub &'static str);
+
+/// `log.read`.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Which log.
+    pub log: &'static str,
+    /// From where.
+    pub start: Cursor,
+    /// How much.
+    pub limit: ReadLimit,
+}
+
+/// `log.wait`.
+#[derive(Clone, Debug)]
+struct Wait(Read);
+
+/// `log.locate`.
+#[derive(Clone, Debug)]
+struct Locate(u64);
+
+/// `retention.trim`.
+#[derive(Clone, Debug)]
+struct Trim(Keep);
+
+/// `retention.pin`.
+#[derive(Clone, Debug)]
+struct Pin {
+    reader: String,
+    at: Cursor,
+    ttl_ms: u32,
+}
+
+/// `retention.unpin`.
+#[derive(Clone, Debug)]
+struct Unpin(String);
+
+/// `retention.pins`.
+#[derive(Clone, Debug)]
+struct Pins;
+
+impl fmt::Debug for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = self
+            .records
+            .iter()
+            .map(|body| String::from_utf8_lossy(body));
+        let texts: Vec<_> = texts.collect();
+        let AppendOptions {
+            writer,
+            expected,
+            producer,
+        } = &self.options;
+        write!(f, "Append {} {texts:?} {writer:?}", self.log)?;
+        if let Some(expected) = expected {
+            write!(f, " at {expected}")?;
+        }
+        match producer {
+            Some(producer) => write!(f, " {} {}", producer.id, producer.sequence),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Call for Create {
+    type Answer = Result<CreateOutcome, Error>;
+    const NAME: &'static str = "create";
+    const REQUESTS: u32 = 3;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        instance.log().create(self.log, self.settings).await
+    }
+}
+
+impl Call for Append {
+    type Answer = Result<AppendOutcome, Error>;
+    const NAME: &'static str = "append";
+    // Cold; or warm behind a tail that is not any more the tail.
+    const REQUESTS: u32 = 6;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        let mut log = instance.log();
+        log.append(self.log, &self.records, &self.options).await
+    }
+}
+
+impl Call for Claim {
+    type Answer = Result<AppendOutcome, Error>;
+    const NAME: &'static str = "claim";
+    const REQUESTS: u32 = 6;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        instance.log().claim(self.log, self.token).await
+    }
+}
+
+impl Call for Tail {
+    type Answer = Result<Cursor, Error>;
+    const NAME: &'static str = "tail";
+    // Up to three that others appended, the watermark, a listing and a header.
+    const REQUESTS: u32 = 8;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        instance.log().tail(self.0).await
+    }
+}
+
+impl Call for Read {
+    type Answer = Result<ReadOutcome, Error>;
+    const NAME: &'static str = "read";
+    const REQUESTS: u32 = u32::MAX / 16;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        instance.log().read(self.log, self.start, self.limit).await
+    }
+}
+
+impl Call for Wait {
+    type Answer = Result<ReadOutcome, Error>;
+    const NAME: &'static str = "wait";
+    const REQUESTS: u32 = u32::MAX / 16;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        let Read { log, start, limit } = self.0;
+        instance.log().wait(log, start, limit, WAIT_MS).await
+    }
+}
+
+impl Call for Locate {
+    type Answer = Result<Cursor, Error>;
+    const NAME: &'static str = "locate";
+    const REQUESTS: u32 = 30;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        instance.log().locate(LOG, self.0).await
+    }
+}
+
+impl Call for Trim {
+    type Answer = Result<TrimReport, Error>;
+    const NAME: &'static str = "trim";
+    // "About four, and two for each 1000 objects; more if the place has to be
+    // searched"; and pages cut short.
+    const REQUESTS: u32 = 100;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        instance.retention().trim(LOG, self.0).await
+    }
+}
+
+impl Call for Pin {
+    type Answer = Result<PinOutcome, Error>;
+    const NAME: &'static str = "pin";
+    const REQUESTS: u32 = 30;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        let mut retention = instance.retention();
+        retention.pin(LOG, &self.reader, self.at, self.ttl_ms).await
+    }
+}
+
+impl Call for Unpin {
+    type Answer = Result<(), Error>;
+    const NAME: &'static str = "unpin";
+    const REQUESTS: u32 = 30;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        instance.retention().unpin(LOG, &self.0).await
+    }
+}
+
+impl Call for Pins {
+    type Answer = Result<Vec<crate::bindings::retention::PinnedReader>, Error>;
+    const NAME: &'static str = "pins";
+    const REQUESTS: u32 = 1;
+
+    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
+        instance.retention().pins(LOG).await
+    }
+}
+
+/// Whether such a day may cause this error. A reply without the time makes calls
+/// that need it fail, and a reply with a flipped bit is `corrupt`.
+pub fn is_expected(error: &Error) -> bool {
+    match error {
+        Error::Unavailable(_) | Error::Throttled(_) => true,
+        Error::AccessDenied(text) => text.contains("expired"),
+        Error::Corrupt(text) => !text.contains("does not follow"),
+        // A flipped bit in the version or the features looks like a newer format.
+        Error::Unsupported(text) => {
+            text.contains("time") || text.contains("this version") || text.contains("format")
+        }
+        // One in the code of an error is none that S3 has.
+        Error::Other(text) => text.contains("HTTP 4"),
+        _ => false,
+    }
+}
+
+/// A pin that somebody was told of, and the time in which it holds for certain.
+#[derive(Clone, Debug)]
+struct Held {
+    offset: u64,
+    from: Duration,
+    until: Duration,
+}
+
+/// Somebody was told that records before `first_kept` are trimmed.
+#[derive(Clone, Debug)]
+struct Trimmed {
+    first_kept: u64,
+    began: Duration,
+    ended: Duration,
+}
+
+/// What everybody was told.
+#[derive(Default)]
+struct Told {
+    history: History,
+    held: Vec<Held>,
+    trimmed: Vec<Trimmed>,
+}
+
+struct LogAct {
+    told: Rc<RefCell<Told>>,
+}
+
+async fn begin(stage: Rc<Stage>) -> Result<Box<dyn Act>> {
+    let told = Rc::new(RefCell::new(Told::default()));
+    for (number, manner) in Manner::ALL.into_iter().enumerate() {
+        let name = format!("writer-{number}");
+        let writer = Member {
+            actor: Actor::start(&stage, &name).await?,
+            told: told.clone(),
+        };
+        stage.spawn(writer.write(manner, 0));
+    }
+    let reader = Member {
+        actor: Actor::start(&stage, "reader").await?,
+        told: told.clone(),
+    };
+    stage.spawn(reader.read());
+    let collector = Member {
+        actor: Actor::start(&stage, "collector").await?,
+        told: told.clone(),
+    };
+    stage.spawn(collector.collect());
+    Ok(Box::new(LogAct { told }))
+}
+
+/// How a writer goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Numbers its batches, and repeats each until it is acknowledged.
+    Producer,
+    /// Sends each once, and believes what it is told.
+    Once,
+    /// The same, but only behind a tail that it has asked for.
+    Expecting,
+}
+
+impl Manner {
+    const ALL: [Self; 4] = [Self::Producer, Self::Once, Self::Producer, Self::Expecting];
+}
+
+/// One actor of this family.
+struct Member {
+    actor: Actor,
+    told: Rc<RefCell<Told>>,
+}
+
+/// Notes one attempt to append, and what came of it.
+pub struct Noted {
+    /// What is being appended.
+    pub attempt: Attempt,
+}
+
+impl Noted {
+    /// A batch that somebody is about to append, of 1 to 3 records.
+    pub fn begin(actor: &mut Actor, what: &str) -> Self {
+        let count = 1 + actor.dice.below(3);
+        let name = actor.name();
+        let bodies = (0..count).map(|record| format!("{name}.{what}.{record}").into_bytes());
+        Self {
+            attempt: Attempt {
+                label: format!("{name} {what}"),
+                bodies: bodies.collect(),
+                began: actor.stage().now(),
+                ended: None,
+                ending: Ending::Unknown,
+            },
+        }
+    }
+
+    /// What a call says about it that was made once.
+    ///
+    /// # Errors
+    /// If that must not be said.
+    pub fn told(&self, answer: Option<Result<AppendOutcome, Error>>) -> Result<Ending> {
+        Ok(match answer {
+            None | Some(Ok(AppendOutcome::Indeterminate(_))) => Ending::Unknown,
+            Some(Ok(AppendOutcome::Appended(extent))) => {
+                Ending::Acknowledged(extent.start, extent.end)
+            }
+            Some(Ok(AppendOutcome::Mismatch(_) | AppendOutcome::Fenced(_))) => Ending::Rejected,
+            // An error means: certainly not applied.
+            Some(Err(error)) if is_expected(&error) => Ending::Rejected,
+            Some(other) => bail!("{}: {other:?}", self.attempt.label),
+        })
+    }
+}
+
+impl Member {
+    fn note(&self, change: impl FnOnce(&mut Told)) {
+        change(&mut self.told.borrow_mut());
+    }
+
+    fn now(&self) -> Duration {
+        self.actor.stage().now()
+    }
+
+    /// Creates the log, as everybody tries to who comes first.
+    async fn create(&mut self) -> Result<()> {
+        let (grace_ms, clock_margin_ms) = self.actor.stage().weather.grace_ms;
+        let settings = Settings {
+            grace_ms,
+            clock_margin_ms,
+        };
+        loop {
+            let create = Create { log: LOG, settings };
+            match self.actor.make(create).await? {
+                Some(Ok(CreateOutcome::Exists(found))) => {
+                    ensure!(found == settings, "created with {found:?}");
+                    return Ok(());
+                }
+                Some(Ok(CreateOutcome::Created)) => return Ok(()),
+                None | Some(Ok(CreateOutcome::Indeterminate(_))) => {}
+                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+            }
+            let stage = self.actor.stage().clone();
+            stage.idle(&mut self.actor.dice, 1_000).await;
+        }
+    }
+
+    fn write(mut self, manner: Manner, from: u64) -> Local<'static, ()> {
+        Box::pin(async move {
+            let stage = self.actor.stage().clone();
+            if from == 0 {
+                self.create().await?;
+            }
+            for sequence in from.. {
+                if stage.is_over() {
+                    return Ok(());
+                }
+                stage.idle(&mut self.actor.dice, THOUGHT_MS).await;
+                // A copy of a producer would be a second one of its name: the caller
+                // decides who of the two is the producer. Here it is the first.
+                if let Some(twin) = self.actor.twin().await? {
+                    let twin = Self {
+                        actor: twin,
+                        told: self.told.clone(),
+                    };
+                    stage.spawn(twin.write(Manner::Once, sequence + 1));
+                }
+                let mut noted = Noted::begin(&mut self.actor, &sequence.to_string());
+                let ending = match manner {
+                    Manner::Producer => self.repeat(&noted, sequence).await?,
+                    Manner::Once => self.once(&noted, SHARED).await?,
+                    Manner::Expecting => match self.tail().await? {
+                        None => continue,
+                        Some(tail) => {
+                            noted.attempt.began = self.now();
+                            self.expecting(&noted, tail).await?
+                        }
+                    },
+                };
+                noted.attempt.ending = ending;
+                noted.attempt.ended = Some(self.now());
+                let given_up = noted.attempt.ending == Ending::Unknown;
+                self.note(|told| told.history.attempts.push(noted.attempt));
+                if given_up && manner == Manner::Producer {
+                    // The next sequence would be refused if this one is not there.
+                    return Ok(());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    async fn once(&mut self, noted: &Noted, options: AppendOptions) -> Result<Ending> {
+        let records = noted.attempt.bodies.clone();
+        let append = Append {
+            log: LOG,
+            records,
+            options,
+        };
+        let answer = self.actor.make(append).await?;
+        noted.told(answer)
+    }
+
+    async fn expecting(&mut self, noted: &Noted, tail: u64) -> Result<Ending> {
+        let options = AppendOptions {
+            expected: Some(tail),
+            ..SHARED
+        };
+        let ending = self.once(noted, options).await?;
+        if let Ending::Acknowledged(start, _) = ending {
+            ensure!(start == tail, "appended at {start} instead of {tail}");
+        }
+        Ok(ending)
+    }
+
+    async fn repeat(&mut self, noted: &Noted, sequence: u64) -> Result<Ending> {
+        let options = AppendOptions {
+            producer: Some(Producer {
+                id: self.actor.name().to_owned(),
+                sequence,
+                started_at: 0,
+            }),
+            ..SHARED
+        };
+        let append = Append {
+            log: LOG,
+            records: noted.attempt.bodies.clone(),
+            options,
+        };
+        for _ in 0..REPEATS_MAX {
+            match self.actor.make(append.clone()).await? {
+                Some(Ok(AppendOutcome::Appended(extent))) => {
+                    return Ok(Ending::Acknowledged(extent.start, extent.end));
+                }
+                None | Some(Ok(AppendOutcome::Indeterminate(_))) => {}
+                Some(Err(error)) if is_expected(&error) => {}
+                Some(other) => bail!("{}: {other:?}", noted.attempt.label),
+            }
+            let stage = self.actor.stage().clone();
+            stage.idle(&mut self.actor.dice, 1_000).await;
+        }
+        Ok(Ending::Unknown)
+    }
+
+    /// Asks for the tail, and notes the answer.
+    async fn tail(&mut self) -> Result<Option<u64>> {
+        let began = self.now();
+        match self.actor.make(Tail(LOG)).await? {
+            Some(Ok(cursor)) => {
+                self.saw_tail(began, cursor.offset);
+                Ok(Some(cursor.offset))
+            }
+            None => Ok(None),
+            Some(Err(error)) if is_expected(&error) => Ok(None),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    fn saw_tail(&self, began: Duration, offset: u64) {
+        let seen = TailSeen {
+            label: format!("{} at {:.3} s", self.actor.name(), began.as_secs_f64()),
+            began,
+            ended: self.now(),
+            offset,
+        };
+        self.note(|told| told.history.tails.push(seen));
+    }
+
+    fn saw_trim(&self, began: Duration, first_kept: u64) {
+        let trimmed = Trimmed {
+            first_kept,
+            began,
+            ended: self.now(),
+        };
+        self.note(|told| told.trimmed.push(trimmed));
+    }
+
+    /// Follows the log, from its start and sometimes from somewhere else, and pins
+    /// its place now and then.
+    async fn read(mut self) -> Result<()> {
+        let stage = self.actor.stage().clone();
+        let mut cursor = Cursor::at(0);
+        let mut end = 0;
+        while !stage.is_over() {
+            let limit = ReadLimit {
+                records: 1 + u32::try_from(self.actor.dice.below(20))?,
+                bytes: 1 << 20,
+            };
+            let read = Read {
+                log: LOG,
+                start: cursor,
+                limit,
+            };
+            let began = self.now();
+            let (answer, waited) = match self.actor.dice.below(3) {
+                0 => (self.actor.make(read).await?, false),
+                _ => (self.actor.make(Wait(read)).await?, true),
+            };
+            match answer {
+                None => {}
+                Some(Ok(ReadOutcome::Records(batch))) => {
+                    if batch.entries.is_empty() && !waited {
+                        self.saw_tail(began, cursor.offset);
+                    }
+                    for (expected, entry) in (cursor.offset..).zip(batch.entries) {
+                        let offset = entry.offset;
+                        ensure!(offset == expected, "{offset} instead of {expected}");
+                        ensure!(entry.token.is_none(), "a shared record has {entry:?}");
+                        let label = self.actor.name().to_owned();
+                        let seen = Seen {
+                            label,
+                            offset,
+                            body: entry.body,
+                        };
+                        self.note(|told| told.history.seen.push(seen));
+                    }
+                    cursor = batch.next;
+                    end = end.max(cursor.offset);
+                }
+                Some(Ok(ReadOutcome::Trimmed(kept))) => {
+                    ensure!(kept.offset > cursor.offset, "{cursor:?} trimmed: {kept:?}");
+                    self.saw_trim(began, kept.offset);
+                    cursor = kept;
+                }
+                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+            }
+            match self.actor.dice.below(12) {
+                0 => drop(self.tail().await?),
+                1 => cursor = Cursor::at(self.actor.dice.below(end + 1)),
+                2 => self.pin(cursor).await?,
+                3 => self.locate().await?,
+                4 => stage.idle(&mut self.actor.dice, 600_000).await,
+                _ => stage.idle(&mut self.actor.dice, 10_000).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn locate(&mut self) -> Result<()> {
+        let now = self.actor.stage().world.clock().now_ms().0;
+        let time = now.saturating_sub(self.actor.dice.below(3_600_000));
+        match self.actor.make(Locate(time)).await? {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(error)) if is_expected(&error) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Pins a place, and removes the pin after a while or lets it expire.
+    async fn pin(&mut self, at: Cursor) -> Result<()> {
+        let ttl_ms = 1_000 + u32::try_from(self.actor.dice.below(600_000))?;
+        let reader = self.actor.name().to_owned();
+        // From here on, an earlier pin of this reader may be gone.
+        let now = self.now();
+        self.note(|told| {
+            for held in &mut told.held {
+                held.until = held.until.min(now);
+            }
+        });
+        let pin = Pin {
+            reader: reader.clone(),
+            at,
+            ttl_ms,
+        };
+        match self.actor.make(pin).await? {
+            Some(Ok(PinOutcome::Pinned(expires_at))) => {
+                let clock = *self.actor.stage().world.clock();
+                let left_ms = expires_at.saturating_sub(clock.now_ms().0);
+                // By this much, front ends may be ahead of each other.
+                let margin_ms = u64::from(self.actor.stage().weather.lease_margin_ms);
+                let left = Duration::from_millis(left_ms.saturating_sub(margin_ms));
+                let from = self.now();
+                let held = Held {
+                    offset: at.offset,
+                    from,
+                    until: from + left,
+                };
+                self.note(|told| told.held.push(held));
+                let stage = self.actor.stage().clone();
+                stage.idle(&mut self.actor.dice, 120_000).await;
+                if self.actor.dice.below(2) == 0 {
+                    let now = self.now();
+                    self.note(|told| {
+                        for held in &mut told.held {
+                            held.until = held.until.min(now);
+                        }
+                    });
+                    if let Some(Err(error)) = self.actor.make(Unpin(reader)).await? {
+                        ensure!(is_expected(&error), "{error:?}");
+                    }
+                }
+            }
+            Some(Ok(PinOutcome::Trimmed(kept))) => {
+                ensure!(kept.offset > at.offset, "{at:?} trimmed: {kept:?}");
+            }
+            None | Some(Ok(PinOutcome::Indeterminate(_))) => {}
+            Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+        }
+        Ok(())
+    }
+
+    /// Trims now and then.
+    async fn collect(mut self) -> Result<()> {
+        let stage = self.actor.stage().clone();
+        while !stage.is_over() {
+            stage.idle(&mut self.actor.dice, COLLECT_MS).await;
+            if self.actor.dice.below(8) == 0
+                && let Some(Err(error)) = self.actor.make(Pins).await?
+            {
+                ensure!(is_expected(&error), "{error:?}");
+            }
+            let keep = match self.actor.dice.below(4) {
+                0 => Keep::Start(self.actor.dice.below(100)),
+                1 => Keep::Records(self.actor.dice.below(30)),
+                2 => Keep::Bytes(self.actor.dice.below(5_000)),
+                _ => Keep::AgeMs(self.actor.dice.below(60_000)),
+            };
+            let began = self.now();
+            match self.actor.make(Trim(keep)).await? {
+                Some(Ok(report)) => self.saw_trim(began, report.first_kept.offset),
+                None => {}
+                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Act for LogAct {
+    fn name(&self) -> &'static str {
+        PART.name
+    }
+
+    fn judge<'a>(&'a self, stage: &'a Rc<Stage>) -> Local<'a, ()> {
+        Box::pin(async move {
+            let last = last_appends(stage, LOG, SHARED).await?;
+            self.told.borrow_mut().history.attempts.extend(last);
+            let truth = read_back(stage, LOG).await?;
+            let told = self.told.borrow();
+            let verdict = told.history.check(&truth.records);
+            for violation in verdict.violations.into_iter().chain(told.check_pins()) {
+                stage.violated(violation);
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Told {
+    /// Nobody was told that a record is trimmed while a pin held it, and who was told
+    /// so later was not told of less.
+    fn check_pins(&self) -> Vec<String> {
+        let mut violations = Vec::new();
+        for trimmed in &self.trimmed {
+            for held in &self.held {
+                let within = held.from < trimmed.began && trimmed.ended < held.until;
+                if within && trimmed.first_kept > held.offset {
+                    violations.push(format!("{trimmed:?} in spite of {held:?}"));
+                }
+            }
+        }
+        violations
+    }
+}
+
+/// Appends in calm weather, by an instance that knows nothing and by the same one
+/// again, at the documented cost.
+///
+/// # Errors
+/// If that fails.
+pub async fn last_appends(
+    stage: &Rc<Stage>,
+    log: &'static str,
+    options: AppendOptions,
+) -> Result<Vec<Attempt>> {
+    let mut attempts = Vec::new();
+    let settings = stage.issue_credentials()?;
+    let mut instance = stage.world.instance("last").settings(settings).await?;
+    let tail = instance.log().tail(log).await??;
+    let mut other = stage
+        .world
+        .instance("last-cold")
+        .settings(stage.issue_credentials()?)
+        .await?;
+    let cold = if tail.slot == Some(0) { 2 } else { 3 };
+    for (number, requests) in [(0, cold), (1, 1)] {
+        let body = format!("last.{log}.{number}").into_bytes();
+        let began = stage.now();
+        let before = stage.world.store().totals();
+        let records = [body.clone()];
+        let answer = other.log().append(log, &records, &options).await??;
+        let used = stage.world.store().totals().since(&before).all();
+        ensure!(
+            used == requests,
+            "append {number} in calm weather: {used} requests instead of {requests}"
+        );
+        let AppendOutcome::Appended(extent) = answer else {
+            bail!("append {number} in calm weather: {answer:?}");
+        };
+        attempts.push(Attempt {
+            label: format!("last {number}"),
+            bodies: vec![body],
+            began,
+            ended: Some(stage.now()),
+            ending: Ending::Acknowledged(extent.start, extent.end),
+        });
+        stage.called(Append::NAME, "append in calm weather".to_owned());
+    }
+    Ok(attempts)
+}
+
+/// The log as the store's diary has it, checked, and compared with what a fresh
+/// instance reads.
+///
+/// # Errors
+/// If it cannot be read.
+pub async fn read_back(stage: &Rc<Stage>, log: &'static str) -> Result<Truth> {
+    let prefix = format!("log/{log}/");
+    let truth = chain::check(log, &stage.diary(&prefix)?)?;
+    for violation in &truth.violations {
+        stage.violated(violation.clone());
+    }
+    let settings = stage.issue_credentials()?;
+    let mut judge = stage.world.instance("judge").settings(settings).await?;
+    let mut cursor = Cursor::at(0);
+    let mut read = Vec::new();
+    loop {
+        match judge
+            .log()
+            .read(log, cursor, crate::readback::ALL)
+            .await??
+        {
+            ReadOutcome::Trimmed(kept) => {
+                ensure!(read.is_empty(), "trimmed in the middle of a read");
+                ensure!(
+                    kept.offset == truth.first_kept,
+                    "trimmed up to {}, but the watermark is {}",
+                    kept.offset,
+                    truth.first_kept
+                );
+                cursor = kept;
+            }
+            ReadOutcome::Records(batch) if batch.entries.is_empty() => break,
+            ReadOutcome::Records(batch) => {
+                for entry in batch.entries {
+                    let epoch = entry.token.map_or(0, |token| token.epoch);
+                    read.push((entry.offset, epoch, entry.body));
+                }
+                cursor = batch.next;
+            }
+        }
+    }
+    let first = read
+        .first()
+        .map_or(truth.first_kept, |(offset, ..)| *offset);
+    let expected = truth.records.iter().zip(&truth.epochs);
+    let expected: Vec<_> = (0..)
+        .zip(expected)
+        .map(|(offset, (body, epoch))| (offset, *epoch, body.clone()))
+        .skip(usize::try_from(first)?)
+        .collect();
+    ensure!(
+        first <= truth.first_kept && read == expected,
+        "a fresh instance reads {} records from {first}, the store has {} from {}",
+        read.len(),
+        expected.len(),
+        truth.first_kept
+    );
+    Ok(truth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trim_in_spite_of_a_pin_is_seen() {
+        let at = Duration::from_secs;
+        let told = |first_kept, began, ended| Told {
+            held: vec![Held {
+                offset: 5,
+                from: at(10),
+                until: at(20),
+            }],
+            trimmed: vec![Trimmed {
+                first_kept,
+                began: at(began),
+                ended: at(ended),
+            }],
+            ..Told::default()
+        };
+        assert!(told(5, 11, 12).check_pins().is_empty());
+        assert!(told(6, 9, 12).check_pins().is_empty());
+        assert!(told(6, 12, 21).check_pins().is_empty());
+        assert_eq!(told(6, 11, 12).check_pins().len(), 1);
+    }
+}

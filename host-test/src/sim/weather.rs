@@ -1,0 +1,190 @@
+//! What goes wrong in one run, drawn from its seed.
+
+use crate::faults::{Clocks, Fault, Loss, Moment, Pause, Rates, Spans};
+use crate::random::Seeded;
+use std::time::Duration;
+
+/// What befalls an actor between its calls, or in the middle of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// Its instance is killed in the middle of a call, and started anew.
+    Kill,
+    /// Its instance is stopped between two calls, and started anew.
+    Restart,
+    /// Its host copies the running instance, and both go on.
+    Clone,
+    /// Its wall clock jumps by up to a day, either way.
+    ClockJump,
+}
+
+impl Mishap {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Kill, Self::Restart, Self::Clone, Self::ClockJump];
+
+    /// The name under which it is counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Restart => "restart",
+            Self::Clone => "clone",
+            Self::ClockJump => "clock-jump",
+        }
+    }
+}
+
+/// The name under which instances are counted whose clocks run wrong.
+pub const CLOCK_RATE: &str = "clock-rate";
+
+/// Everything that must go wrong in every run, under the names of its counters.
+pub const KINDS: [&str; 21] = [
+    "break-reply",
+    "clock-jump",
+    CLOCK_RATE,
+    "clone",
+    "conflict",
+    "corrupt-reply",
+    "duplicate",
+    "expire-credentials",
+    "fail-after",
+    "fail-before",
+    "kill",
+    "late",
+    "lose-reply",
+    "lose-request",
+    "omit-date",
+    "pause",
+    "refuse",
+    "restart",
+    "short-page",
+    "slow-down",
+    "truncate-reply",
+];
+
+/// The weather of one run.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// How often requests go wrong.
+    pub rates: Rates,
+    /// Time ranges of what goes wrong.
+    pub spans: Spans,
+    /// What goes wrong with some request in any case.
+    pub owed: Vec<Fault>,
+    /// At most one write to one key in this time, if there is such a limit.
+    pub write_interval: Option<Duration>,
+    /// One call in so many is cut off by a killing.
+    pub killed_one_in: u64,
+    /// By how many millionths clocks may run wrong.
+    pub rate_ppm: u32,
+    /// The grace and the clock margin of the logs.
+    pub grace_ms: (u32, u32),
+    /// The clock margin of the leases.
+    pub lease_margin_ms: u32,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+impl Weather {
+    /// The weather of a seed.
+    pub fn drawn(dice: &mut Seeded) -> Self {
+        let mut pick = |from: &[u64]| {
+            let at = usize::try_from(dice.below(from.len() as u64)).unwrap_or(0);
+            from.get(at).copied().unwrap_or_default()
+        };
+        // From quiet to rough: what goes wrong now and then leaves room for what
+        // needs several calls to go well.
+        let strength = pick(&[1, 5, 10, 15]) as f64 / 10.0;
+        let late_ms = pick(&[2_000, 60_000, 600_000, 3 * HOUR_MS]);
+        let pause_ms = pick(&[5_000, 60_000, HOUR_MS, 3 * HOUR_MS]);
+        let grace_ms = pick(&[8_000, 30_000, 600_000, HOUR_MS]);
+        let margin_ms = (grace_ms / 4).min(300_000);
+        let skew_ms = pick(&[0, 400]).min((margin_ms - 1_000) / 2);
+        let rate_ppm = pick(&[500, 100_000, 300_000]);
+        let write_interval = pick(&[0, 0, 1_000]);
+        let killed_one_in = pick(&[12, 40]);
+        let rates = Rates {
+            corrupt_reply: 0.003,
+            ..Rates::bad_day()
+        };
+        let owed = owed(dice, late_ms, pause_ms);
+        Self {
+            rates: rates.times(strength),
+            spans: Spans {
+                request: Duration::from_millis(1)..=Duration::from_millis(40),
+                reply: Duration::from_millis(1)..=Duration::from_millis(40),
+                late: Duration::from_millis(1)..=Duration::from_millis(late_ms),
+                pause: Duration::from_millis(100)..=Duration::from_millis(pause_ms),
+                skew: Duration::from_millis(skew_ms),
+            },
+            owed,
+            write_interval: (write_interval > 0).then_some(Duration::from_millis(write_interval)),
+            killed_one_in,
+            rate_ppm: rate_ppm as u32,
+            grace_ms: (grace_ms as u32, margin_ms as u32),
+            lease_margin_ms: 1_000 + 2 * skew_ms as u32,
+        }
+    }
+}
+
+/// One of each kind, in an order of the seed's.
+fn owed(dice: &mut Seeded, late_ms: u64, pause_ms: u64) -> Vec<Fault> {
+    let mut late = |most_ms: u64| Duration::from_millis(1 + dice.below(most_ms));
+    let (soon, later, hours) = (late(late_ms), late(late_ms), late(3 * HOUR_MS));
+    let pause = |moment, length, clocks| {
+        Fault::Pause(Pause {
+            moment,
+            length,
+            clocks,
+        })
+    };
+    let (short, long) = (late(pause_ms), late(3 * HOUR_MS));
+    let mut owed = vec![
+        Fault::Refuse,
+        Fault::LoseRequest(Loss::Reset),
+        Fault::LoseRequest(Loss::Silence),
+        Fault::LoseReply(Loss::Reset),
+        Fault::LoseReply(Loss::Silence),
+        Fault::Duplicate(soon),
+        Fault::Late(later),
+        Fault::Late(hours),
+        Fault::Conflict,
+        Fault::SlowDown(429),
+        Fault::SlowDown(503),
+        Fault::FailBefore(500),
+        Fault::FailBefore(503),
+        Fault::FailAfter(500),
+        Fault::FailAfter(503),
+        Fault::TruncateReply,
+        Fault::BreakReply,
+        Fault::CorruptReply,
+        Fault::OmitDate,
+        Fault::ShortPage(1),
+        Fault::ExpireCredentials,
+        pause(Moment::BeforeSending, short, Clocks::Stop),
+        pause(Moment::AfterApplying, long, Clocks::Run),
+    ];
+    for end in (1..owed.len()).rev() {
+        let other = usize::try_from(dice.below(end as u64 + 1)).unwrap_or(0);
+        owed.swap(end, other);
+    }
+    owed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn everything_that_must_happen_is_owed() {
+        for seed in 0..20 {
+            let weather = Weather::drawn(&mut Seeded::new(seed));
+            let mut names: BTreeSet<&str> = weather.owed.iter().map(Fault::name).collect();
+            names.extend(Mishap::ALL.map(Mishap::name));
+            names.insert(CLOCK_RATE);
+            assert_eq!(names, BTreeSet::from(KINDS));
+            assert!(weather.grace_ms.1 <= weather.grace_ms.0 / 4);
+            let skew_ms = weather.spans.skew.as_millis() as u32;
+            assert!(2 * skew_ms + 1_000 <= weather.grace_ms.1.min(weather.lease_margin_ms));
+        }
+    }
+}
