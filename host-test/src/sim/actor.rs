@@ -278,8 +278,7 @@ async fn new_instance(
 /// known number of requests more.
 fn check_requests<C: Call>(receipt: &Receipt) -> Result<()> {
     let requests = receipt.gets + receipt.puts + receipt.lists + receipt.deletes;
-    let allowed =
-        C::REQUESTS + 3 * receipt.retries + 3 * receipt.races_lost + 3 * receipt.grace_checks;
+    let allowed = C::REQUESTS + 4 * (receipt.retries + receipt.races_lost + receipt.grace_checks);
     ensure!(
         requests <= allowed,
         "{}: {requests} requests, and at most {allowed} are explained: {receipt:?}",
