@@ -9,7 +9,7 @@ use crate::clock::UnixMs;
 use crate::store::Deed;
 use anyhow::{Result, anyhow};
 use ifmatch::keys::{ChainKeys, Family, Name, Slot};
-use ifmatch::log::Segment;
+use ifmatch::log::{Offer, Segment};
 use ifmatch::slots::ChainState;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +38,10 @@ struct Check {
     margin_ms: u64,
     first_kept: Slot,
     ids: BTreeSet<u128>,
+    /// The offers that stand, by key.
+    offers: BTreeMap<String, Vec<u8>>,
+    /// Which slot took an offer.
+    taken: BTreeMap<String, Slot>,
 }
 
 /// The keys of a log.
@@ -56,7 +60,8 @@ pub fn keys(log: &str) -> Result<ChainKeys> {
 /// * the watermark never falls, stays at or below the newest segment, and passes
 ///   only segments that are as old as the grace period;
 /// * only what lies below the watermark is deleted, and never the first segment;
-/// * a slot is written again only below the watermark, where nobody looks.
+/// * a slot is written again only below the watermark, where nobody looks;
+/// * no offer is taken twice, changes, or goes while a kept segment takes it.
 ///
 /// # Errors
 /// If that is not the name of a log.
@@ -72,6 +77,8 @@ pub fn check(log: &str, diary: &[Deed]) -> Result<Truth> {
         margin_ms: 0,
         first_kept: Slot::FIRST,
         ids: BTreeSet::new(),
+        offers: BTreeMap::new(),
+        taken: BTreeMap::new(),
     };
     let state = check.keys.state();
     for deed in diary {
@@ -81,6 +88,7 @@ pub fn check(log: &str, diary: &[Deed]) -> Result<Truth> {
             (Some(slot), None) => check.delete(slot),
             (None, Some(body)) if deed.key == state => check.change(deed.at, body),
             (None, None) if deed.key == state => Err("it is deleted".to_owned()),
+            (None, _) if Offer::parse(&check.keys, &deed.key).is_some() => check.offer(deed),
             // Another part of the log, of which nothing is said here.
             (None, _) => Ok(()),
         };
@@ -106,6 +114,8 @@ impl Check {
                 false => Err("it is written again although it is not trimmed".to_owned()),
             };
         }
+        let segment = self.joined(slot, segment)?;
+        let header = &segment.header;
         let next = Slot(self.written.len() as u64);
         if slot != next {
             return Err(format!("it is written before slot {next}"));
@@ -138,6 +148,41 @@ impl Check {
         self.written.insert(slot, at);
         self.present.insert(slot);
         Ok(())
+    }
+
+    /// A segment with the offers that it takes.
+    fn joined(&mut self, slot: Slot, mut segment: Segment) -> Result<Segment, String> {
+        while let Some(offer) = segment.offers().front() {
+            let key = offer.key(&self.keys);
+            let Some(body) = self.offers.get(&key) else {
+                return Err(format!("it takes {key}, which is not there"));
+            };
+            segment
+                .join(body)
+                .map_err(|error| format!("{key}: {error}"))?;
+            if let Some(other) = self.taken.insert(key, slot) {
+                return Err(format!("it takes an offer that slot {other} has taken"));
+            }
+        }
+        Ok(segment)
+    }
+
+    /// Offers never change while they stand, and stand while a segment needs them.
+    fn offer(&mut self, deed: &Deed) -> Result<(), String> {
+        let (key, taken) = (deed.key.clone(), self.taken.get(&deed.key));
+        match &deed.body {
+            Some(body) => match self.offers.insert(key, body.to_vec()) {
+                Some(before) if before != body.to_vec() => Err("it changes".to_owned()),
+                _ => Ok(()),
+            },
+            None if taken.is_some_and(|slot| *slot >= self.first_kept) => {
+                Err("it is deleted although a segment that is kept takes it".to_owned())
+            }
+            None => {
+                self.offers.remove(&key);
+                Ok(())
+            }
+        }
     }
 
     fn delete(&mut self, slot: Slot) -> Result<(), String> {
