@@ -303,6 +303,21 @@ fn scenario_96_a_combiner_may_die_at_any_step() {
 }
 
 #[test]
+fn scenario_103_a_writer_that_combined_in_vain_combines_again() {
+    let scene = Scene::new();
+    let mut combiner = scene.combining("a", SHARED);
+    combiner.serve();
+    combiner.serve_until("PUT");
+    // Somebody who did not look is faster, and then nobody writes any more.
+    scene.rival(1);
+    scene.world.take_counts();
+    offset_of(combiner.finish());
+    // The lost write with a look at who won, four looks in vain, and a combination.
+    assert!(scene.world.take_total() <= 8);
+    assert_eq!(scene.contents(), ["a"]);
+}
+
+#[test]
 fn scenario_97_a_combiner_that_slept_through_a_trim_takes_nothing() {
     let scene = Scene::new();
     let mut offered = scene.offered("a", SHARED);

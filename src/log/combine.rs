@@ -247,7 +247,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             if contest.misses == 1 {
                 self.note(Pace::was_early);
             }
-            if contest.misses == MISSES_MAX {
+            if contest.misses >= MISSES_MAX {
                 return Ok(Turn::Go(Step::Combine));
             }
             self.pause(pace::miss_after(contest.misses)).await;
@@ -260,7 +260,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if let Some(outcome) = self.learn(batch, contest, tail) {
             return Ok(Turn::End(outcome));
         }
-        contest.misses = 0;
         if contest.open.is_none() {
             self.pause(0..=100 << contest.refused.min(4)).await;
             return Ok(Turn::Go(Step::Seek));
@@ -381,6 +380,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             Judgement::Unless(outcome) if contest.open.is_none() => Some(outcome),
             Judgement::Unless(_) | Judgement::Admitted => None,
         };
+        contest.misses = 0;
         contest.newest = contest.newest.max(slot);
         contest.absent_at = tail.absent_at;
         contest.tail = Some(tail);
