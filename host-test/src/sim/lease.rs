@@ -372,28 +372,32 @@ impl Member {
     /// Appends once, and tells whether it still leads.
     async fn append(&mut self, token: Token, deed: u64) -> Result<bool> {
         let what = format!("{}.{deed}", token.epoch);
-        let mut noted = Noted::begin(&mut self.actor, &what);
+        let noted = Noted::begin(&mut self.actor, &what);
         let append = Append {
             log: LOG,
             records: noted.attempt.bodies.clone(),
             options: fenced_by(token),
         };
-        let answer = self.make(append).await?;
+        let answer = self.make(append).await;
         let fenced = match &answer {
-            Some(Ok(AppendOutcome::Fenced(by))) => {
-                ensure!(by.epoch > token.epoch, "fenced by {by:?}");
-                true
-            }
-            _ => false,
+            Ok(Some(Ok(AppendOutcome::Fenced(by)))) => Some(by.epoch),
+            _ => None,
         };
-        noted.attempt.ending = noted.told(answer)?;
-        noted.attempt.ended = Some(self.now());
-        let mut told = self.told.borrow_mut();
-        if let Ending::Acknowledged(start, _) = noted.attempt.ending {
-            told.appended.push((start, token.epoch));
+        let ending = answer.and_then(|answer| noted.told(answer));
+        let noted = noted.ended(&self.actor, &ending);
+        {
+            let mut told = self.told.borrow_mut();
+            if let Ending::Acknowledged(start, _) = noted.ending {
+                told.appended.push((start, token.epoch));
+            }
+            told.history.attempts.push(noted);
         }
-        told.history.attempts.push(noted.attempt);
-        Ok(!fenced)
+        ending?;
+        ensure!(
+            fenced.is_none_or(|epoch| epoch > token.epoch),
+            "fenced by {fenced:?}"
+        );
+        Ok(fenced.is_none())
     }
 
     async fn release(&mut self, grant: Grant, successor: Option<Successor>) -> Result<()> {

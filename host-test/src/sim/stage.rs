@@ -8,6 +8,7 @@ use crate::random::Seeded;
 use crate::store::{Credential, Deed};
 use crate::world::{Settings, World};
 use anyhow::{Context, Result};
+use ifmatch::keys::ChainKeys;
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -233,6 +234,17 @@ impl Stage {
                 .cloned()
                 .collect()
         })
+    }
+
+    /// How many objects were written to the slots of a log or manifest so far.
+    pub fn filled(&self, chain: Option<ChainKeys>) -> u32 {
+        let Some(keys) = chain else { return 0 };
+        let slots = |deed: &&Deed| deed.body.is_some() && keys.parse_slot(&deed.key).is_some();
+        let filled = self
+            .world
+            .store()
+            .tamper(|store| store.diary().iter().filter(slots).count());
+        filled.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// What came of it all.
