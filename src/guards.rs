@@ -56,6 +56,28 @@ pub enum Guard {
     SegmentGenuine,
     /// A reader takes an empty slot for the tail only while it cannot be trimmed.
     AbsenceIsTail,
+    /// What was settled before is not taken again.
+    OfferTakenOnce,
+    /// Every segment hands on what was settled.
+    SettledHandedOn,
+    /// A batch is sent another way only when its offer cannot be taken any more.
+    OfferAwaited,
+    /// A combiner names its own open offer as settled.
+    OwnOfferNamed,
+    /// An offer that may be stored leaves doubt.
+    OfferInDoubt,
+    /// What stands in a trimmed slot tells nothing about offers.
+    OfferAnswerGenuine,
+    /// A claim does not hide that an offer was taken before it.
+    SettledBeforeClaim,
+    /// An open offer of an earlier call is withdrawn with the next segment.
+    OfferWithdrawn,
+    /// No offer is left while an earlier one is open.
+    OfferOneByOne,
+    /// An offer that a copy of the writer withdrew is not taken for appended.
+    WithdrawnNotTaken,
+    /// An instance that remembers too many open offers leaves no more.
+    OpenOffersBounded,
     /// The deadline of a grant counts from the first sending.
     DeadlineFromFirstSend,
     /// A holder counts with the error of its clock.
@@ -148,6 +170,17 @@ mod switch {
             PinAboveWatermark,
             SegmentGenuine,
             AbsenceIsTail,
+            OfferTakenOnce,
+            SettledHandedOn,
+            OfferAwaited,
+            OwnOfferNamed,
+            OfferInDoubt,
+            OfferAnswerGenuine,
+            SettledBeforeClaim,
+            OfferWithdrawn,
+            OfferOneByOne,
+            WithdrawnNotTaken,
+            OpenOffersBounded,
             DeadlineFromFirstSend,
             HolderRate,
             HolderMargin,

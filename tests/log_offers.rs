@@ -72,7 +72,16 @@ impl Scene {
     /// An append by a new instance that has lost two races, so that its next request
     /// leaves an offer.
     fn offering<'f>(&'f self, text: &'f str, options: &'f AppendOptions) -> Append<'f> {
-        let writer = self.world.instance();
+        self.offering_by(self.world.instance(), text, options)
+    }
+
+    /// The same, by this instance.
+    fn offering_by<'f>(
+        &'f self,
+        writer: Instance,
+        text: &'f str,
+        options: &'f AppendOptions,
+    ) -> Append<'f> {
         let mut op = self
             .world
             .start(async move { writer.append("l", &batch(text), options).await });
@@ -211,12 +220,9 @@ fn scenario_93_an_offer_that_nobody_took_in_time_is_taken_by_nobody() {
     assert_eq!(contents, ["a", "b"]);
 }
 
-#[test]
-fn scenario_94_an_offer_whose_fate_stays_open_is_reported_so() {
-    let scene = Scene::new();
-    let mut op = scene.offering("a", SHARED);
+/// No reply to the offer comes, and then no answer at all. Gives the offer.
+fn left_open(mut op: Append<'_>) -> Request {
     let put = op.request().unwrap();
-    // No reply comes, and then no answer at all.
     let down = || BucketError::Unavailable("down".to_owned());
     let mut sent = 0;
     while let Some(request) = op.request() {
@@ -230,10 +236,172 @@ fn scenario_94_an_offer_whose_fate_stays_open_is_reported_so() {
     }
     let outcome = op.done();
     assert!(is_open(&outcome), "{outcome:?}");
+    put
+}
+
+#[test]
+fn scenario_94_an_offer_whose_fate_stays_open_is_reported_so() {
+    let scene = Scene::new();
+    let put = left_open(scene.offering("a", SHARED));
     // It arrives late, and is taken.
     scene.world.apply(&put);
     offset_of(scene.combining("b", SHARED).finish());
     assert!(scene.contents().contains(&"a".to_owned()) || scene.contents() == ["b"]);
+}
+
+#[test]
+fn scenario_104_an_open_offer_is_not_taken_behind_what_its_writer_appends_next() {
+    for dropped in [false, true] {
+        for fenced_next in [false, true] {
+            let scene = Scene::new();
+            let writer = scene.world.instance();
+            let op = scene.offering_by(writer.clone(), "a", SHARED);
+            let put = if dropped {
+                let mut op = op;
+                op.request().unwrap()
+            } else {
+                left_open(op)
+            };
+            scene.world.take_counts();
+            let options = match fenced_next {
+                true => fenced(1),
+                false => AppendOptions::SHARED,
+            };
+            offset_of(scene.world.run(writer.append("l", &batch("b"), &options)));
+            // To withdraw it cost nothing.
+            assert_eq!(scene.world.take_total(), 1);
+            scene.world.apply(&put);
+            if !fenced_next {
+                offset_of(scene.combining("c", SHARED).finish());
+            }
+            assert!(!scene.contents().contains(&"a".to_owned()));
+        }
+    }
+}
+
+#[test]
+fn scenario_104_an_open_offer_that_was_taken_stays_where_it_is() {
+    let scene = Scene::new();
+    let writer = scene.world.instance();
+    let put = left_open(scene.offering_by(writer.clone(), "a", SHARED));
+    scene.world.apply(&put);
+    offset_of(scene.combining("b", SHARED).finish());
+    let outcome = scene.world.run(writer.append("l", &batch("c"), SHARED));
+    offset_of(outcome);
+    offset_of(scene.combining("d", SHARED).finish());
+    assert_eq!(scene.contents(), ["b", "a", "c", "d"]);
+}
+
+#[test]
+fn scenario_104_no_offer_is_left_while_another_one_is_open() {
+    let scene = Scene::new();
+    // Two who take what others offer.
+    let takers = [scene.world.instance(), scene.world.instance()];
+    for taker in &takers {
+        offset_of(scene.offering_by(taker.clone(), "x", SHARED).finish());
+    }
+    let writer = scene.world.instance();
+    let put = left_open(scene.offering_by(writer.clone(), "a", SHARED));
+    let records = batch("b");
+    let mut op = scene.world.start(writer.append("l", &records, SHARED));
+    // It loses as many races as it takes for the offer to have had its chances.
+    let mut lost = 0;
+    loop {
+        match op.request().unwrap() {
+            Request::Put(write) if write.key.contains("-o") => break,
+            Request::Put(_) => {
+                scene.rival(1);
+                lost += 1;
+            }
+            _ => {}
+        }
+        op.serve();
+    }
+    op.serve();
+    // Somebody has listed before the first one arrives, and takes the second.
+    let records = batch("c");
+    let mut taker = scene.world.start(takers[0].append("l", &records, SHARED));
+    taker.serve_until("LIST");
+    taker.serve();
+    scene.world.apply(&put);
+    offset_of(taker.finish());
+    let outcome = takers[1].append("l", &records, SHARED);
+    offset_of(scene.world.run(outcome));
+    offset_of(op.finish());
+    assert_eq!(scene.contents(), ["x", "x", "c", "b", "c"]);
+    assert_eq!(lost, WINDOW, "the first one has had its chances");
+}
+
+#[test]
+fn scenario_104_a_copy_of_its_writer_does_not_take_a_withdrawn_offer_for_appended() {
+    let scene = Scene::new();
+    let (one, other) = (scene.world.instance(), scene.world.instance());
+    let records = batch("a");
+    let mut first = scene.world.start(one.append("l", &records, SHARED));
+    let mut second = scene.world.start(other.append("l", &records, SHARED));
+    // What is drawn when the calls begin is the same.
+    let before = scene.world.random();
+    first.request();
+    scene.world.set_random(before);
+    second.request();
+    loop {
+        let request = first.request().unwrap();
+        assert_eq!(request.key(), second.request().unwrap().key());
+        match &request {
+            Request::Put(write) if write.key.contains("-o") => break,
+            Request::Put(_) => scene.rival(1),
+            _ => {}
+        }
+        let answer = scene.world.apply(&request);
+        first.answer(answer.clone());
+        second.answer(answer);
+    }
+    first.serve();
+    second.serve();
+    // The second gives up, and goes on with another batch.
+    drop(second);
+    offset_of(scene.world.run(other.append("l", &batch("b"), SHARED)));
+    let told = offset_of(first.finish());
+    let all = contents(&scene.world);
+    assert_eq!(
+        all.get(usize::try_from(told).unwrap()).map(String::as_str),
+        Some("a")
+    );
+    assert_eq!(scene.contents(), ["b", "a"]);
+}
+
+#[test]
+fn an_instance_that_remembers_too_many_open_offers_leaves_no_more() {
+    let scene = Scene::new();
+    let writer = scene.world.instance();
+    let mut left = 0;
+    for log in 0..1_000 {
+        let name = format!("other-{log}");
+        let records = batch("a");
+        let other = scene.world.instance();
+        scene
+            .world
+            .run(other.create(&name, Grace::DEFAULT))
+            .unwrap();
+        let mut op = scene.world.start(writer.append(&name, &records, SHARED));
+        // Somebody is always faster, until it leaves an offer or gets through.
+        for race in 0.. {
+            match op.request() {
+                Some(Request::Put(write)) if write.key.contains("-o") => {
+                    left += 1;
+                    break;
+                }
+                Some(Request::Put(_)) if race < 40 => {
+                    let rival = other.append(&name, &records, SHARED);
+                    offset_of(scene.world.run(rival));
+                }
+                Some(_) => {}
+                None => break,
+            }
+            op.serve();
+        }
+    }
+    assert_eq!(left, 256);
 }
 
 #[test]

@@ -71,6 +71,8 @@ struct Plan {
 /// What the callers were told.
 #[derive(Default)]
 struct Told {
+    /// What each instance was asked to append, in that order.
+    asked: Vec<Vec<String>>,
     acknowledged: BTreeMap<String, Extent>,
     open: Vec<String>,
     refused: Vec<String>,
@@ -122,6 +124,8 @@ fn play(seed: u64, plan: Plan, reached: &mut Reached) {
         let (world, told) = (world.clone(), told.clone());
         let cold = dice.chance(30);
         let shared = world.instance();
+        told.borrow_mut().asked.push(Vec::new());
+        let asked_before = told.borrow().asked.len() - 1;
         actors.push(world.clone().start(async move {
             for number in 0..plan.appends {
                 let instance = if cold {
@@ -131,6 +135,9 @@ fn play(seed: u64, plan: Plan, reached: &mut Reached) {
                 };
                 let text = text_of(writer, number);
                 let options = options_of(writer, number);
+                if !cold {
+                    told.borrow_mut().asked[asked_before].push(text.clone());
+                }
                 let outcome = instance.append("l", &batch(&text), &options).await;
                 let ended = matches!(outcome, Ok(AppendOutcome::Appended(_)));
                 told.borrow_mut().note(&text, outcome);
@@ -261,6 +268,13 @@ fn check(world: &World, told: &Told, reached: &mut Reached) {
                 || text.starts_with('p'),
             "{text} was refused"
         );
+    }
+    for asked in &told.asked {
+        let order: Vec<u64> = asked
+            .iter()
+            .filter_map(|it| places.get(it.as_str()).copied())
+            .collect();
+        assert!(order.is_sorted(), "{asked:?} are in the log at {order:?}");
     }
     for (text, extent) in &told.acknowledged {
         let expected = (extent.start >= first_kept).then_some(extent.start);

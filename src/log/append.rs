@@ -29,9 +29,9 @@ pub(super) struct Batch<'a> {
 }
 
 /// What a writer that knows nothing finds.
-enum Glance {
+enum Glance<'a> {
     Tail(Tail),
-    Others(Contest),
+    Others(Contest<'a>),
 }
 
 /// What the known tail says of a batch before anything is written.
@@ -130,7 +130,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             commit_id: self.store().draw_id(),
         };
         let began_ms = self.store().monotonic_ms();
-        let mode = match batch.may_be_offered() {
+        let mode = match self.may_offer(&batch) {
             true => self.mode(),
             false => Mode::Straight,
         };
@@ -161,13 +161,14 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     continue;
                 }
             }
-            if batch.may_be_offered()
+            if self.may_offer(&batch)
                 && let Some(newest) = tail.last_slot()
                 && let Some(step) = self.step_among_others(mode, lost, &tail).await
             {
-                let contest = Contest::behind(tail, newest);
+                let contest = Contest::behind(self.own_offer(), tail, newest);
                 return self.append_among_others(&batch, contest, step).await;
             }
+            self.withdraw_offers(&mut tail);
             let placed = self.place(&tail, &batch, &[], None).await;
             if !matches!(placed, Ok((Placed::Committed { .. } | Placed::Lost(_), _))) {
                 self.forget_tail();
@@ -211,8 +212,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Finds the tail from nothing, or that others are about, to whom the batch can be
     /// offered with the newest slot alone.
-    async fn glance(&self, batch: &Batch<'_>) -> Result<Glance, Error> {
-        if !batch.may_be_offered() {
+    async fn glance(&self, batch: &Batch<'_>) -> Result<Glance<'_>, Error> {
+        if !self.may_offer(batch) {
             return self.discover().await.map(Glance::Tail);
         }
         let began_ms = self.store().monotonic_ms();
@@ -220,14 +221,21 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         self.note_round_trip(began_ms);
         match listing.newest {
             None => Ok(Glance::Tail(Tail::empty(listing.observed_at))),
-            Some(newest) if listing.shows_others() => {
-                Ok(Glance::Others(Contest::among_strangers(newest, &listing)))
-            }
+            Some(newest) if listing.shows_others() => Ok(Glance::Others(Contest::among_strangers(
+                self.own_offer(),
+                newest,
+                &listing,
+            ))),
             Some(newest) => self
                 .tail_at(newest, listing.observed_at)
                 .await
                 .map(Glance::Tail),
         }
+    }
+
+    /// Whether another writer may put the batch into the log.
+    fn may_offer(&self, batch: &Batch<'_>) -> bool {
+        batch.may_be_offered() && self.has_no_open_offer()
     }
 
     /// How to go on among others, if they seem to be about.
@@ -269,6 +277,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             record_count = record_count.saturating_add(offer.record_count);
         }
         let mut settled = tail.settled.clone();
+        settled.retain(|_| !off(Guard::SettledHandedOn));
         settled.extend(own_base.map(|base| Settled {
             base,
             commit_id: batch.commit_id,
@@ -329,7 +338,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 }
 
 impl Batch<'_> {
-    /// Whether another writer may put it into the log.
+    /// Whether the caller's conditions allow another writer to put it into the log.
     fn may_be_offered(&self) -> bool {
         self.options.writer == Writer::Shared
             && self.options.expected.is_none()

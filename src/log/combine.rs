@@ -4,7 +4,8 @@
 //! `docs/PROTOCOLS.md` has the argument for why no offer is taken twice or lost.
 
 use super::append::{Batch, Judgement};
-use super::offers::{self, Offer, Settled};
+use super::offers::{self, Offer, Settled, WITHDRAWN};
+use super::open::OwnOffer;
 use super::pace::{self, LOOK_AFTER_AMONG_STRANGERS, MISSES_MAX, Pace};
 use super::producers::Verdict;
 use super::segment::{self, BATCH_BYTES_MAX, RECORDS_MAX};
@@ -13,8 +14,10 @@ use super::{AppendOutcome, Log};
 use crate::bucket::{Bucket, PAGE_OBJECTS_MAX, Precondition, PutOutcome, StoreTime, Write};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::slots::{Grace, Link, Placed, at_key};
+use crate::token::Epoch;
 use maybe_async::maybe_async;
 
 /// How many offers, looks and combinations one append makes in all.
@@ -65,7 +68,7 @@ impl Listing {
 
 /// Where an append among others stands.
 #[derive(Debug)]
-pub(super) struct Contest {
+pub(super) struct Contest<'a> {
     /// The newest segment that is known to be there.
     newest: Slot,
     /// The tail behind it, if its header was read.
@@ -73,7 +76,7 @@ pub(super) struct Contest {
     /// A time at which the slot behind it had not been written.
     absent_at: Option<StoreTime>,
     /// The offer of this batch that may still be taken.
-    open: Option<Offer>,
+    open: OwnOffer<'a>,
     /// Looks in a row that found nothing new.
     misses: u32,
     /// Offers that nobody took.
@@ -82,14 +85,14 @@ pub(super) struct Contest {
     strangers: Option<u64>,
 }
 
-impl Contest {
+impl<'a> Contest<'a> {
     /// Behind a known tail.
-    pub(super) fn behind(tail: Tail, newest: Slot) -> Contest {
+    pub(super) fn behind(open: OwnOffer<'a>, tail: Tail, newest: Slot) -> Contest<'a> {
         Contest {
             newest,
             absent_at: tail.absent_at,
             tail: Some(tail),
-            open: None,
+            open,
             misses: 0,
             refused: 0,
             strangers: None,
@@ -97,12 +100,16 @@ impl Contest {
     }
 
     /// Behind a slot that was just listed.
-    pub(super) fn among_strangers(newest: Slot, listing: &Listing) -> Contest {
+    pub(super) fn among_strangers(
+        open: OwnOffer<'a>,
+        newest: Slot,
+        listing: &Listing,
+    ) -> Contest<'a> {
         Contest {
             newest,
             absent_at: listing.observed_at,
             tail: None,
-            open: None,
+            open,
             misses: 0,
             refused: 0,
             strangers: Some(listing.others()),
@@ -111,7 +118,7 @@ impl Contest {
 
     /// Whether the offer of this batch is settled by a segment that names these.
     fn settled(&self, settled: &[Settled]) -> Option<Settled> {
-        let open = self.open.as_ref()?;
+        let open = self.open.offer.as_ref()?;
         settled.iter().find(|it| it.is(open)).copied()
     }
 }
@@ -141,12 +148,12 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     pub(super) async fn append_among_others(
         &self,
         batch: &Batch<'_>,
-        mut contest: Contest,
+        mut contest: Contest<'_>,
         step: Step,
     ) -> Result<AppendOutcome, Error> {
         match self.contend(batch, &mut contest, step).await {
             // Somebody may take the offer yet.
-            Err(error) if contest.open.is_some() => {
+            Err(error) if contest.open.offer.is_some() && !off(Guard::OfferInDoubt) => {
                 Ok(AppendOutcome::Indeterminate(error.to_string()))
             }
             ended => ended,
@@ -156,7 +163,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     async fn contend(
         &self,
         batch: &Batch<'_>,
-        contest: &mut Contest,
+        contest: &mut Contest<'_>,
         mut step: Step,
     ) -> Result<AppendOutcome, Error> {
         for _ in 0..STEPS_MAX {
@@ -178,7 +185,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     }
 
     /// Leaves the batch as an offer: one write if all goes well.
-    async fn offer(&self, batch: &Batch<'_>, contest: &mut Contest) -> Result<Turn, Error> {
+    async fn offer(&self, batch: &Batch<'_>, contest: &mut Contest<'_>) -> Result<Turn, Error> {
         let invalid = |error: crate::codec::DecodeError| Error::InvalidArgument(error.to_string());
         let payload = segment::payload(batch.records).map_err(invalid)?;
         let offer = Offer::new(
@@ -196,6 +203,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             precondition: Precondition::Absent,
         };
         let first_look = Step::Look(Slot(offer.base.0.saturating_add(1)));
+        // From here on somebody may take it, now or later.
+        contest.open.offer = Some(offer);
+        let mut in_doubt = false;
         for round in 0..OFFER_SENDS_MAX {
             if round > 0 {
                 self.store().count(|receipt| receipt.retries += 1);
@@ -205,7 +215,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             match self.store().put(&write).await {
                 // The key holds the commit id, so whatever stands there is this offer.
                 Ok(PutOutcome::Written { .. } | PutOutcome::PreconditionFailed) => {
-                    contest.open = Some(offer);
                     self.note_round_trip(began_ms);
                     match contest.strangers.take() {
                         Some(strangers) if self.volunteers(strangers) => {
@@ -216,26 +225,29 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     }
                     return Ok(Turn::Go(first_look));
                 }
-                // Whoever sees it may take it, now or later.
-                Ok(PutOutcome::Indeterminate(_)) => contest.open = Some(offer.clone()),
+                Ok(PutOutcome::Indeterminate(_)) => in_doubt = true,
                 Err(error) if error.is_transient() => {}
-                Err(error) => return Err(at_key(&write.key, error)),
+                Err(error) => {
+                    contest.open.offer.take_if(|_| !in_doubt);
+                    return Err(at_key(&write.key, error));
+                }
             }
         }
-        match contest.open {
-            Some(_) => Ok(Turn::Go(first_look)),
-            None => Err(Error::Unavailable(format!(
-                "{}: the store refuses the write",
-                write.key
-            ))),
+        if in_doubt {
+            return Ok(Turn::Go(first_look));
         }
+        contest.open.offer = None;
+        Err(Error::Unavailable(format!(
+            "{}: the store refuses the write",
+            write.key
+        )))
     }
 
     /// Looks what became of the offer: one read.
     async fn look(
         &self,
         batch: &Batch<'_>,
-        contest: &mut Contest,
+        contest: &mut Contest<'_>,
         slot: Slot,
     ) -> Result<Turn, Error> {
         let Some(link) = self.chain.link(self.store(), slot).await?.object else {
@@ -253,14 +265,14 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             self.pause(pace::miss_after(contest.misses)).await;
             return Ok(Turn::Go(Step::Look(slot)));
         };
-        if !self.is_genuine(contest, &link).await? {
+        if !self.is_genuine(contest, &link).await? && !off(Guard::OfferAnswerGenuine) {
             return Ok(Turn::End(self.trimmed_past(slot)));
         }
         let tail = self.behind(&link, link.modified_at.max(contest.absent_at))?;
         if let Some(outcome) = self.learn(batch, contest, tail) {
             return Ok(Turn::End(outcome));
         }
-        if contest.open.is_none() {
+        if contest.open.offer.is_none() {
             self.pause(0..=100 << contest.refused.min(4)).await;
             return Ok(Turn::Go(Step::Seek));
         }
@@ -272,6 +284,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             Some(next) if combined => next,
             _ => contest
                 .open
+                .offer
                 .as_ref()
                 .map_or(slot, |open| offers::last_chance(open.base)),
         };
@@ -281,7 +294,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     }
 
     /// Finds the newest segment again: one listing.
-    async fn seek(&self, contest: &mut Contest) -> Result<Turn, Error> {
+    async fn seek(&self, contest: &mut Contest<'_>) -> Result<Turn, Error> {
         let listing = self.listing(GLANCE_OBJECTS).await?;
         let newest = listing.newest.unwrap_or(contest.newest);
         if newest > contest.newest {
@@ -294,19 +307,19 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Puts the batch and all offers into the next slot: a listing and a write, and
     /// a read if others have written.
-    async fn combine(&self, batch: &Batch<'_>, contest: &mut Contest) -> Result<Turn, Error> {
+    async fn combine(&self, batch: &Batch<'_>, contest: &mut Contest<'_>) -> Result<Turn, Error> {
         let expected = contest.tail.as_ref().map_or(64, |tail| tail.settled.len());
         let limit = u32::try_from(2 * expected + 64).unwrap_or(PAGE_OBJECTS_MAX);
         let listing = self.listing(limit.min(PAGE_OBJECTS_MAX)).await?;
         let newest = listing.newest.unwrap_or(Slot::FIRST);
-        if let Some(open) = &contest.open
+        if let Some(open) = &contest.open.offer
             && newest > offers::last_chance(open.base)
         {
             // Only the last slot of its window still tells what became of it.
             contest.newest = newest;
             return Ok(Turn::Go(Step::Look(offers::last_chance(open.base))));
         }
-        let tail = match contest.tail.take() {
+        let mut tail = match contest.tail.take() {
             Some(tail) if tail.last_slot() == Some(newest) => Tail {
                 absent_at: listing.observed_at.max(tail.absent_at),
                 ..tail
@@ -320,9 +333,11 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             }
         };
         let slot = tail.next_slot()?;
+        self.withdraw_offers(&mut tail);
         let taken = chosen(batch, &tail, slot, &listing);
         let others = !taken.is_empty() || listing.shows_others();
-        let own = contest.open.as_ref().map(|offer| offer.base);
+        let own = contest.open.offer.as_ref().map(|offer| offer.base);
+        let own = own.filter(|_| !off(Guard::OwnOfferNamed));
         let placed = self.place(&tail, batch, &taken, own).await;
         if !matches!(placed, Ok((Placed::Committed { .. } | Placed::Lost(_), _))) {
             self.forget_tail();
@@ -330,6 +345,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let (placed, header) = placed?;
         match placed {
             Placed::Committed { at } => {
+                contest.open.offer = None;
                 self.advance(&header, at, at.max(tail.absent_at));
                 self.note(|pace, now_ms| pace.has_combined(others, now_ms));
                 Ok(Turn::End(AppendOutcome::Appended(
@@ -343,7 +359,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 if let Some(outcome) = self.learn(batch, contest, next) {
                     return Ok(Turn::End(outcome));
                 }
-                match (&contest.open, slot.next()) {
+                match (&contest.open.offer, slot.next()) {
                     (Some(_), Some(next)) => {
                         self.pause(50..=150).await;
                         Ok(Turn::Go(Step::Look(next)))
@@ -358,26 +374,39 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Takes in a tail that is later than the one known before, and says if it
     /// decides the append.
-    fn learn(&self, batch: &Batch<'_>, contest: &mut Contest, tail: Tail) -> Option<AppendOutcome> {
+    fn learn(
+        &self,
+        batch: &Batch<'_>,
+        contest: &mut Contest<'_>,
+        tail: Tail,
+    ) -> Option<AppendOutcome> {
         let slot = tail.last_slot()?;
         self.remember_tail(&tail);
-        if let Some(settled) = contest.settled(&tail.settled) {
+        let settled = contest.settled(&tail.settled);
+        let too_late =
+            |open: &mut Offer| slot >= offers::last_chance(open.base) || off(Guard::OfferAwaited);
+        if settled.is_some() || contest.open.offer.as_mut().is_some_and(too_late) {
+            // From here on nobody can take it.
+            contest.open.offer = None;
+            contest.refused += 1;
+        }
+        // Only a copy of this instance can have withdrawn it.
+        let taken = |it: &Settled| {
+            (it.start != WITHDRAWN || off(Guard::WithdrawnNotTaken))
+                && (tail.epoch() == Epoch::SHARED || !off(Guard::SettledBeforeClaim))
+        };
+        if let Some(settled) = settled.filter(taken) {
             self.note(Pace::was_combined);
             return Some(AppendOutcome::Appended(batch.extent(settled.start)));
         }
-        // From here on nobody can take it.
-        if contest
-            .open
-            .as_ref()
-            .is_some_and(|open| slot >= offers::last_chance(open.base))
-        {
-            contest.open = None;
-            contest.refused += 1;
-        }
         let outcome = match batch.judge(&tail) {
-            Judgement::Final(outcome) => Some(outcome),
+            Judgement::Final(outcome) => {
+                // Nor behind a claim, nor behind the same batch of its producer.
+                contest.open.offer = None;
+                Some(outcome)
+            }
             // An offer that waits may still be taken when its turn has come.
-            Judgement::Unless(outcome) if contest.open.is_none() => Some(outcome),
+            Judgement::Unless(outcome) if contest.open.offer.is_none() => Some(outcome),
             Judgement::Unless(_) | Judgement::Admitted => None,
         };
         contest.misses = 0;
@@ -389,7 +418,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Whether what stands in a slot behind those that were known to be filled
     /// counts: see `Log::follow`.
-    async fn is_genuine(&self, contest: &Contest, link: &Link) -> Result<bool, Error> {
+    async fn is_genuine(&self, contest: &Contest<'_>, link: &Link) -> Result<bool, Error> {
         let grace = Grace {
             period_ms: link.header.grace_ms,
             margin_ms: link.header.clock_margin_ms,
@@ -462,7 +491,7 @@ fn chosen(batch: &Batch<'_>, tail: &Tail, slot: Slot, listing: &Listing) -> Vec<
     for (offer, _) in listing.offers.iter().rev() {
         if !offers::in_window(offer.base, slot)
             || offer.commit_id == batch.commit_id
-            || tail.settled.iter().any(|it| it.is(offer))
+            || (tail.settled.iter().any(|it| it.is(offer)) && !off(Guard::OfferTakenOnce))
         {
             continue;
         }

@@ -8,6 +8,7 @@ mod append;
 mod combine;
 mod merge;
 mod offers;
+mod open;
 mod pace;
 mod pack;
 mod packs;
@@ -40,6 +41,7 @@ pub use producers::PRODUCERS_MAX;
 pub use segment::{BATCH_BYTES_MAX, RECORDS_MAX, Segment};
 pub use trim::{Keep, PinOutcome, TrimLimit, TrimReport};
 
+use open::OpenOffers;
 use pace::Pace;
 use read::SegmentCache;
 use tail::{Tail, TailCache};
@@ -191,12 +193,14 @@ pub enum ReadOutcome {
 
 /// All logs of a bucket, with what this instance knows about them.
 ///
-/// What it remembers only saves requests: dropping it at any time is safe.
+/// What it remembers saves requests, and keeps the batches of one writer in order
+/// whatever became of them. Dropping it at any time loses and doubles nothing.
 #[derive(Debug)]
 pub struct Logs<B, E> {
     store: Rc<Store<B, E>>,
     tails: RefCell<TailCache>,
     segments: RefCell<SegmentCache>,
+    open: RefCell<OpenOffers>,
 }
 
 #[maybe_async(AFIT)]
@@ -208,6 +212,7 @@ impl<B: Bucket, E: Env> Logs<B, E> {
             store,
             tails: RefCell::default(),
             segments: RefCell::default(),
+            open: RefCell::default(),
         }
     }
 
@@ -258,6 +263,7 @@ impl<'a, B: Bucket, E: Env> Log<'a, B, E> {
     }
 
     fn remember_tail(&self, tail: &Tail) {
+        self.close_offers(tail);
         self.logs
             .tails
             .borrow_mut()

@@ -60,6 +60,16 @@ impl Offer {
         }
     }
 
+    /// What a header says of it if nobody is to take it.
+    #[must_use]
+    pub(super) fn withdrawn(&self) -> Settled {
+        Settled {
+            base: self.base,
+            commit_id: self.commit_id,
+            start: WITHDRAWN,
+        }
+    }
+
     /// Where it is stored: right behind its base in a listing.
     #[must_use]
     pub fn key(&self, keys: &ChainKeys) -> String {
@@ -131,18 +141,28 @@ impl Offer {
     }
 }
 
-/// An offer that was taken, and where its records begin.
+/// An offer that nobody may take any more, and where its records begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Settled {
     pub(super) base: Slot,
     pub(super) commit_id: u128,
+    /// [`WITHDRAWN`] if it was not taken.
     pub(super) start: u64,
 }
+
+/// Stands for the start of the records of an offer that its writer withdrew.
+pub(super) const WITHDRAWN: u64 = u64::MAX;
 
 impl Settled {
     /// Whether this is about `offer`.
     pub(super) fn is(&self, offer: &Offer) -> bool {
         (self.base, self.commit_id) == (offer.base, offer.commit_id)
+    }
+
+    /// Whether one of these is about the same offer.
+    pub(super) fn is_among(&self, settled: &[Settled]) -> bool {
+        let same = |it: &Settled| (it.base, it.commit_id) == (self.base, self.commit_id);
+        settled.iter().any(same)
     }
 }
 
