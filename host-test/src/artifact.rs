@@ -22,6 +22,10 @@ pub enum Artifact {
     Protocols,
     /// The protocols composed with the port on S3.
     Ifmatch,
+    /// The same, of two components.
+    IfmatchComposed,
+    /// One signed request, to compare with.
+    Floor,
     /// The example `examples/orders`, composed with all that it needs.
     OrdersApp,
     /// The example `examples/acid-table`, composed with all that it needs.
@@ -35,6 +39,8 @@ impl Artifact {
             Self::BucketS3 => "bucket-s3.wasm",
             Self::Protocols => "protocols.wasm",
             Self::Ifmatch => "ifmatch.wasm",
+            Self::IfmatchComposed => "ifmatch-composed.wasm",
+            Self::Floor => "floor.wasm",
             Self::OrdersApp => "orders-app.wasm",
             Self::AcidTableApp => "acid-table-app.wasm",
         }

@@ -3,7 +3,7 @@
 #[allow(missing_docs, reason = "the documentation of these items is in WIT")]
 mod generated {
     wasmtime::component::bindgen!({
-        path: ["../wit/bucket", "../wit/protocols", "../examples/orders/wit", "../examples/acid-table/wit"],
+        path: ["../wit/bucket", "../wit/protocols", "../examples/orders/wit", "../examples/acid-table/wit", "../bench/floor/wit/floor.wit"],
         inline: "
             package ifmatch:harness;
             world components {
@@ -20,6 +20,7 @@ mod generated {
                 export ifmatch:protocols/receipts@0.1.0;
                 export example:orders/orders@0.1.0;
                 export example:acid-table/tables@0.1.0;
+                export ifmatch:bench/floor@0.1.0;
             }
         ",
         world: "ifmatch:harness/components",
@@ -69,6 +70,11 @@ pub mod orders {
 /// `example:acid-table/tables`, of `examples/acid-table`.
 pub mod tables {
     pub use super::generated::exports::example::acid_table::tables::*;
+}
+
+/// `ifmatch:bench/floor`, of `bench/floor`.
+pub mod floor {
+    pub use super::generated::exports::ifmatch::bench::floor::*;
 }
 
 /// `ifmatch:protocols/lease`.

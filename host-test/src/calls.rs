@@ -695,3 +695,24 @@ impl Tables<'_> {
         self.0.leave(result)
     }
 }
+
+/// Calls of `ifmatch:bench/floor` in one instance.
+pub struct Floor<'a>(pub(crate) &'a mut Instance);
+
+impl Floor<'_> {
+    /// Writes an object that does not exist yet.
+    pub async fn put(&mut self, key: &str, body: &[u8]) -> Call<Result<u16, String>> {
+        let key = key.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.floor)?;
+        let result = gate.behind(guest.call_put(store, &key, body)).await;
+        self.0.leave(result)
+    }
+
+    /// Reads an object.
+    pub async fn get(&mut self, key: &str) -> Call<Result<Vec<u8>, String>> {
+        let key = key.to_owned();
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.floor)?;
+        let result = gate.behind(guest.call_get(store, &key)).await;
+        self.0.leave(result)
+    }
+}

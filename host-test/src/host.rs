@@ -2,12 +2,12 @@
 
 use crate::artifact::{Artifact, engine};
 use crate::bindings::{
-    blob, bucket, collection, lease, log, manifest, orders, receipts, retention, tables,
+    blob, bucket, collection, floor, lease, log, manifest, orders, receipts, retention, tables,
     transaction,
 };
 use crate::calls::{
-    Blob, Bucket, Collection, Deletion, Lease, Log, Manifest, Orders, Presign, Receipts, Retention,
-    Tables, Transaction,
+    Blob, Bucket, Collection, Deletion, Floor, Lease, Log, Manifest, Orders, Presign, Receipts,
+    Retention, Tables, Transaction,
 };
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{self, Component, HasData, InstancePre, Linker, ResourceTable};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::p2::bindings as wasi;
 use wasmtime_wasi::random::WasiRandom;
@@ -40,7 +40,41 @@ pub struct State {
     http: WasiHttpCtx,
     hooks: Hooks,
     clock: GuestClock,
+    memory: Memory,
+}
+
+/// The linear memory of one instance: of all its modules together. It never shrinks.
+struct Memory {
     limits: StoreLimits,
+    bytes: usize,
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let granted = self.limits.memory_growing(current, desired, maximum)?;
+        if granted {
+            self.bytes += desired - current;
+        }
+        Ok(granted)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.limits.memory_grow_failed(error)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.limits.table_growing(current, desired, maximum)
+    }
 }
 
 impl WasiView for State {
@@ -93,6 +127,7 @@ struct Prepared {
     collection: Option<collection::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
     orders: Option<orders::GuestIndices>,
+    floor: Option<floor::GuestIndices>,
     tables: Option<tables::GuestIndices>,
 }
 
@@ -163,6 +198,11 @@ impl Prepared {
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
+            floor: self
+                .floor
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
             tables: self
                 .tables
                 .as_ref()
@@ -173,7 +213,7 @@ impl Prepared {
 }
 
 fn prepared(artifact: Artifact) -> Result<&'static Prepared> {
-    static SLOTS: [OnceLock<Result<Prepared, String>>; 5] = [const { OnceLock::new() }; 5];
+    static SLOTS: [OnceLock<Result<Prepared, String>>; 7] = [const { OnceLock::new() }; 7];
     let slot = &SLOTS[artifact as usize];
     let prepared = slot.get_or_init(|| prepare(artifact).map_err(|error| format!("{error:#}")));
     prepared.as_ref().map_err(|error| anyhow!("{error}"))
@@ -197,6 +237,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         blob: blob::GuestIndices::new(&pre).ok(),
         collection: collection::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
+        floor: floor::GuestIndices::new(&pre).ok(),
         orders: orders::GuestIndices::new(&pre).ok(),
         tables: tables::GuestIndices::new(&pre).ok(),
         pre,
@@ -357,15 +398,18 @@ impl Start {
                 },
             },
             clock: self.clock.clone(),
-            limits: StoreLimitsBuilder::new()
-                .memory_size(self.memory_bytes)
-                // A guest that asks for too much gets the trap that a real host
-                // would give it at once, not an allocation failure somewhere.
-                .trap_on_grow_failure(true)
-                .build(),
+            memory: Memory {
+                limits: StoreLimitsBuilder::new()
+                    .memory_size(self.memory_bytes)
+                    // A guest that asks for too much gets the trap that a real host
+                    // would give it at once, not an allocation failure somewhere.
+                    .trap_on_grow_failure(true)
+                    .build(),
+                bytes: 0,
+            },
         };
         let mut store = Store::new(engine()?, state);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| &mut state.memory);
         store.set_fuel(FUEL_PER_CALL).map_err(trap)?;
         let instance = prepared
             .pre
@@ -406,6 +450,7 @@ pub(crate) struct Exports {
     pub collection: Option<collection::Guest>,
     pub receipts: Option<receipts::Guest>,
     pub orders: Option<orders::Guest>,
+    pub floor: Option<floor::Guest>,
     pub tables: Option<tables::Guest>,
 }
 
@@ -457,6 +502,17 @@ impl Instance {
     /// Fuel that its calls used so far: about one for each WebAssembly instruction.
     pub fn fuel_used(&self) -> u64 {
         self.fuel_used
+    }
+
+    /// Linear memory that it has, in bytes. As it never shrinks, this is the most that
+    /// it ever had.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().memory.bytes
+    }
+
+    /// Calls of `ifmatch:bench/floor`.
+    pub fn floor(&mut self) -> Floor<'_> {
+        Floor(self)
     }
 
     /// Calls of `ifmatch:bucket/bucket`.

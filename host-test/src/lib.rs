@@ -26,6 +26,7 @@
 //!   [`serve`]: the same over loopback.
 //! * [`faults`], [`wire`]: what goes wrong between the two; [`gate`]: pauses.
 //! * [`clock`], [`random`]: time and randomness that a seed repeats.
+//! * [`cpu`], [`pool`]: what measurements need.
 //! * [`conformance`]: what every provider of the port must do on every store;
 //!   [`seaweed`]: a real one; [`scripted`]: one that answers from a script.
 
@@ -36,10 +37,12 @@ pub mod bindings;
 pub mod calls;
 pub mod clock;
 pub mod conformance;
+pub mod cpu;
 pub mod faults;
 pub mod gate;
 pub mod history;
 pub mod host;
+pub mod pool;
 pub mod random;
 pub mod readback;
 pub mod scripted;

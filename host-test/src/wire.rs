@@ -3,6 +3,7 @@
 use crate::clock::{GuestClock, UnixMs, WorldClock};
 use crate::faults::{Clocks, Decision, Fault, Loss, Moment, Pause, Plan};
 use crate::gate::{Closed, Gate};
+use crate::pool::Pool;
 use crate::store::{Facts, Request, Response, S3Error, SharedStore};
 use crate::tape::{self, Tape};
 use bytes::Bytes;
@@ -84,6 +85,8 @@ pub struct Sender {
 #[derive(Debug)]
 pub struct Wire {
     store: Option<SharedStore>,
+    /// Connections that are kept, if they are.
+    pool: Option<Pool>,
     clock: WorldClock,
     plan: Mutex<Plan>,
     log: Mutex<Log>,
@@ -143,10 +146,20 @@ impl Wire {
     pub fn to_sockets(clock: WorldClock, seed: u64) -> Self {
         Self {
             store: None,
+            pool: None,
             clock,
             plan: Mutex::new(Plan::new(seed)),
             log: Mutex::default(),
             under_way: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same with connections that are kept from request to request. The usual host
+    /// of `wasi:http` makes a new one for each.
+    pub fn keeping_connections(self) -> Self {
+        Self {
+            pool: Some(Pool::default()),
+            ..self
         }
     }
 
@@ -221,12 +234,17 @@ impl Wire {
         let Some(store) = self.store.clone() else {
             let facts = Facts::of(&request, &[], None);
             let number = self.note_sent(&sender, &authority, facts, None);
-            let sent = wasmtime_wasi_http::default_send_request(request, Some(options)).await;
-            let reply = sent.map(|(response, connection)| {
-                // Drives the connection while the body is read.
-                tokio::spawn(connection);
-                response.map(BodyExt::boxed_unsync)
-            });
+            let reply = match &self.pool {
+                Some(pool) => pool.send(request).await,
+                None => {
+                    let sent = wasmtime_wasi_http::default_send_request(request, Some(options));
+                    sent.await.map(|(response, connection)| {
+                        // Drives the connection while the body is read.
+                        tokio::spawn(connection);
+                        response.map(BodyExt::boxed_unsync)
+                    })
+                }
+            };
             self.note_outcome(number, &reply);
             return reply;
         };

@@ -78,6 +78,16 @@ impl Site {
         )
     }
 
+    /// Another network, for example one that keeps its connections.
+    pub fn on_wire(endpoint: &Endpoint, clock: WorldClock, wire: Arc<Wire>, seed: u64) -> Self {
+        Self::new(endpoint, clock, wire, seed)
+    }
+
+    /// The network.
+    pub fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
     fn new(endpoint: &Endpoint, clock: WorldClock, wire: Arc<Wire>, seed: u64) -> Self {
         Self {
             seed,

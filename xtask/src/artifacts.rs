@@ -205,6 +205,26 @@ pub const ARTIFACTS: &[Artifact] = &[
         bytes_max: (550_000, 230_000),
     },
     Artifact {
+        name: "floor",
+        description: "Test: one signed request, to compare with",
+        // By itself: together with `bucket-s3`, it would be linked with that component.
+        source: Source::Variant {
+            package: "floor",
+            features: &[],
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+        ],
+        exports: &["ifmatch:bench/floor"],
+        bytes_max: (100_000, 50_000),
+    },
+    Artifact {
         name: "rival",
         description: "Test: another instance of the protocols, for races",
         source: Source::Crate,

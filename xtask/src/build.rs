@@ -80,7 +80,12 @@ fn run(args: Args) -> Result<ExitCode> {
 
 /// Builds every artifact that is out of date.
 pub fn bring_up_to_date() -> Result<Vec<Report>> {
-    build(&artifacts::select(&[])?, Wish::Any)
+    bring_up(&[])
+}
+
+/// Builds those of the named artifacts, or of all, that are out of date.
+pub fn bring_up(names: &[String]) -> Result<Vec<Report>> {
+    build(&artifacts::select(names)?, Wish::Any)
 }
 
 fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {

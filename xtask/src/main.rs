@@ -6,6 +6,7 @@
 mod api;
 mod args;
 mod artifacts;
+mod bench;
 mod build;
 mod cli;
 mod componentize;
@@ -40,6 +41,7 @@ const COMMANDS: &[Command] = &[
     api::COMMAND,
     package::COMMAND,
     compose::COMMAND,
+    bench::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
     Command::harness(
         "simulate",

@@ -76,6 +76,7 @@ const CORE: &[&str] = &[
     "acceptance",
     "rival",
     "front",
+    "floor",
 ];
 const BUCKET_S3: &[&str] = &["bucket-s3"];
 const XTASK: &[&str] = &["xtask"];

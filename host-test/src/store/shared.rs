@@ -4,10 +4,12 @@ use super::disk::Folder;
 use super::traffic::{Entry, Totals};
 use super::{BUCKET, Facts, Object, Options, Request, Response, S3Error, Store};
 use crate::clock::UnixMs;
+use crate::cpu;
 use anyhow::Result;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// A store behind a lock. Clones are the same store.
 #[derive(Clone, Debug)]
@@ -19,6 +21,7 @@ pub struct SharedStore {
 struct Inner {
     store: Store,
     folder: Option<Folder>,
+    busy: Duration,
 }
 
 impl SharedStore {
@@ -28,6 +31,7 @@ impl SharedStore {
             inner: Arc::new(Mutex::new(Inner {
                 store: Store::new(options),
                 folder: None,
+                busy: Duration::ZERO,
             })),
         }
     }
@@ -40,6 +44,7 @@ impl SharedStore {
             inner: Arc::new(Mutex::new(Inner {
                 store,
                 folder: Some(folder),
+                busy: Duration::ZERO,
             })),
         })
     }
@@ -57,13 +62,22 @@ impl SharedStore {
     /// Answers a request that was admitted earlier. See [`Store::handle_admitted`].
     pub fn handle_admitted(&self, request: &Request, admitted_at: UnixMs, now: UnixMs) -> Response {
         let mut inner = self.lock();
+        let began = cpu::of_this_thread();
         let response = inner.store.handle_admitted(request, admitted_at, now);
-        match inner.keep_changes() {
+        let response = match inner.keep_changes() {
             Ok(()) => response,
             // Applied in memory and perhaps not on disk: the client may not be
             // told that it was written, nor that it was not.
             Err(_) => inner.store.refuse(request, S3Error::internal(), now),
-        }
+        };
+        inner.busy += cpu::of_this_thread().saturating_sub(began);
+        response
+    }
+
+    /// Processor time that it took to answer requests so far. Whoever shares a thread
+    /// with the store subtracts it from their own.
+    pub fn busy(&self) -> Duration {
+        self.lock().busy
     }
 
     /// Answers a request like [`SharedStore::handle`], with pages of at most so
