@@ -38,6 +38,14 @@ pub enum Source {
         /// What is switched on.
         features: &'static [&'static str],
     },
+    /// Some of the interfaces of a crate's artifact: what its other exports need is
+    /// left out.
+    Slice {
+        /// That artifact, built before, and before another variant of its crate.
+        of: &'static str,
+        /// What is exported, without versions.
+        interfaces: &'static [&'static str],
+    },
     /// Other artifacts. Exports of the plugs satisfy imports of the socket.
     Composition {
         /// The artifact whose exports are kept.
@@ -48,6 +56,14 @@ pub enum Source {
         besides: &'static [&'static str],
     },
 }
+
+/// What an application needs that appends under a lease.
+const LOG: &[&str] = &[
+    "ifmatch:protocols/types",
+    "ifmatch:protocols/log",
+    "ifmatch:protocols/lease",
+    "ifmatch:protocols/receipts",
+];
 
 /// Every artifact, those that others are composed of first.
 pub const ARTIFACTS: &[Artifact] = &[
@@ -84,6 +100,23 @@ pub const ARTIFACTS: &[Artifact] = &[
         bytes_max: (400_000, 170_000),
     },
     Artifact {
+        name: "protocols-log",
+        description: "Of ifmatch:protocols the log and its leases, on any provider of ifmatch:bucket",
+        source: Source::Slice {
+            of: "protocols",
+            interfaces: LOG,
+        },
+        imports: &[
+            "ifmatch:bucket/bucket",
+            "ifmatch:bucket/types",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["ifmatch:protocols/*"],
+        bytes_max: (250_000, 110_000),
+    },
+    Artifact {
         name: "ifmatch",
         description: "ifmatch:protocols on any S3-compatible store",
         source: Source::Variant {
@@ -107,6 +140,27 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:protocols/*",
         ],
         bytes_max: (480_000, 195_000),
+    },
+    Artifact {
+        name: "ifmatch-log",
+        description: "Of ifmatch:protocols the log and its leases, on any S3-compatible store",
+        source: Source::Slice {
+            of: "ifmatch",
+            interfaces: LOG,
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &["ifmatch:protocols/*"],
+        bytes_max: (320_000, 130_000),
     },
     Artifact {
         name: "ifmatch-composed",
@@ -461,13 +515,17 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Artifact>> {
         .collect())
 }
 
-/// Adds an artifact and everything that it is composed of.
+/// Adds an artifact and everything that it is made of.
 fn want(artifact: &Artifact, wanted: &mut Vec<&'static str>) -> Result<()> {
     wanted.push(artifact.name);
-    if let Source::Composition { socket, plugs, .. } = artifact.source {
-        for part in plugs.iter().chain([&socket]) {
-            want(find(part)?, wanted)?;
+    match artifact.source {
+        Source::Composition { socket, plugs, .. } => {
+            for part in plugs.iter().chain([&socket]) {
+                want(find(part)?, wanted)?;
+            }
         }
+        Source::Slice { of, .. } => want(find(of)?, wanted)?,
+        Source::Crate | Source::Variant { .. } => {}
     }
     Ok(())
 }

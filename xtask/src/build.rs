@@ -14,6 +14,7 @@ use crate::compose::{Part, compose};
 use crate::interface::Interface;
 use crate::optimize::Optimizer;
 use crate::report::Report;
+use crate::slice::slice;
 use crate::toolchain::{self, Toolchain, Wish};
 use crate::{process, sections, workspace};
 
@@ -104,6 +105,12 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
                 let path = variant(&toolchain, artifact.name, package, features)?;
                 componentize(&module(&optimizer, &path)?)
             }
+            Source::Slice { of, interfaces } => {
+                let whole = read(&toolchain.output(PROFILE, of))?;
+                let path = toolchain.output(PROFILE, artifact.name);
+                replace(&path, &slice(&whole, interfaces)?)?;
+                componentize(&module(&optimizer, &path)?)
+            }
             Source::Composition {
                 socket,
                 plugs,
@@ -146,8 +153,12 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
 fn module(optimizer: &Option<Optimizer>, path: &Path) -> Result<Vec<u8>> {
     match optimizer {
         Some(optimizer) => optimizer.optimize(path),
-        None => fs::read(path).with_context(|| format!("cannot read {}", path.display())),
+        None => read(path),
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Compiles a crate with other features. What the compiler leaves has the name of
@@ -158,7 +169,7 @@ fn variant(toolchain: &Toolchain, name: &str, package: &str, features: &[&str]) 
     cargo.args(["--features", &features.join(",")]);
     process::run(&mut cargo).with_context(|| format!("cannot compile with {toolchain}"))?;
     let path = toolchain.output(PROFILE, package);
-    let module = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let module = read(&path)?;
     let path = toolchain.output(PROFILE, name);
     replace(&path, &module)?;
     Ok(path)

@@ -22,6 +22,7 @@ mod package;
 mod process;
 mod report;
 mod sections;
+mod slice;
 mod tally;
 mod test;
 mod toolchain;
