@@ -1,9 +1,9 @@
-// Generates the JavaScript for `protocols.wasm` with jco.
+// Generates the JavaScript for the protocols with jco.
 //
-// `node build.js [COMPONENT] [FOLDER] [--sync]`; by default the built component of
-// this checkout, and `generated/`. The component stays as it is: its core modules are
-// only cut out of it. With `--sync`, calls of the bucket return when they are done,
-// which needs no JSPI.
+// `node build.js [COMPONENT FOLDER] [--sync]`; by default the built components of this
+// checkout: `protocols.wasm` into `generated/`, `protocols-log.wasm` into
+// `generated/log/`. A component stays as it is: its core modules are only cut out of
+// it. With `--sync`, calls of the bucket return when they are done, which needs no JSPI.
 
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -47,6 +47,7 @@ export async function build(component, folder, { sync = false } = {}) {
 /** The functions of an interface, as WIT names them. */
 function functions(files, name) {
   const file = name.split('@')[0].replace(/[:/]/g, '-');
+  // An interface that the component does without has none.
   const types = new TextDecoder().decode(files[`interfaces/${file}.d.ts`]);
   return [...types.matchAll(/^export function (\w+)\(/gm)].map(([, call]) =>
     call.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
@@ -65,8 +66,13 @@ async function shorten(content) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));
   const here = fileURLToPath(new URL('.', import.meta.url));
-  const component = words[0] ?? join(here, '../target/components/protocols.wasm');
-  const folder = words[1] ?? join(here, 'generated');
-  await build(component, folder, { sync: process.argv.includes('--sync') });
-  console.log(`${basename(component)} -> ${folder}`);
+  const built = (name) => join(here, '../target/components', name);
+  const all = [
+    [built('protocols.wasm'), join(here, 'generated')],
+    [built('protocols-log.wasm'), join(here, 'generated/log')],
+  ];
+  for (const [component, folder] of words.length > 0 ? [words] : all) {
+    await build(component, folder, { sync: process.argv.includes('--sync') });
+    console.log(`${basename(component)} -> ${folder}`);
+  }
 }

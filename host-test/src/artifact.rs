@@ -26,6 +26,8 @@ pub enum Artifact {
     IfmatchComposed,
     /// One signed request, to compare with.
     Floor,
+    /// Of these the log and its leases.
+    IfmatchLog,
     /// The example `examples/orders`, composed with all that it needs.
     OrdersApp,
     /// The example `examples/acid-table`, composed with all that it needs.
@@ -41,6 +43,7 @@ impl Artifact {
             Self::Ifmatch => "ifmatch.wasm",
             Self::IfmatchComposed => "ifmatch-composed.wasm",
             Self::Floor => "floor.wasm",
+            Self::IfmatchLog => "ifmatch-log.wasm",
             Self::OrdersApp => "orders-app.wasm",
             Self::AcidTableApp => "acid-table-app.wasm",
         }

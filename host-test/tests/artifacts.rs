@@ -51,6 +51,10 @@ fn components_import_no_more_than_they_should() -> Result<()> {
             Artifact::Ifmatch,
             allowed(PROVIDER.into_iter().chain(["wasi:random/random"])),
         ),
+        (
+            Artifact::IfmatchLog,
+            allowed(PROVIDER.into_iter().chain(["wasi:random/random"])),
+        ),
     ];
     for (artifact, allowed) in cases {
         let imported = interfaces(artifact)?;
@@ -85,7 +89,7 @@ fn the_protocols_cannot_reach_secrets_or_the_network() -> Result<()> {
 #[tokio::test]
 async fn instances_start_fast() -> Result<()> {
     let world = World::in_process(1);
-    for artifact in [Artifact::BucketS3, Artifact::Ifmatch] {
+    for artifact in [Artifact::BucketS3, Artifact::Ifmatch, Artifact::IfmatchLog] {
         let mut times = Vec::new();
         for _ in 0..201 {
             let began = Instant::now();

@@ -507,6 +507,33 @@ fn a_killed_leader_is_followed() -> Result<()> {
     Ok(())
 }
 
+/// `ifmatch-log.wasm` is cut out of the whole: what it exports must work with it.
+#[test]
+fn the_log_alone_and_the_whole_share_a_lease_and_a_log() -> Result<()> {
+    simulate(37, async |world| {
+        world.faults().latency(ms(20));
+        let mut part = world
+            .instance("part")
+            .artifact(Artifact::IfmatchLog)
+            .await?;
+        let mut whole = world.instance("whole").await?;
+        let grant = acquire(&mut part).await?;
+        held(try_acquire(&mut whole).await?)?;
+        claim(&mut part, grant.token).await?;
+        appended(&mut part, grant.token, "one").await?;
+        release(&mut part, &grant, None).await?;
+        let next = acquire(&mut whole).await?;
+        appended(&mut whole, next.token, "two").await?;
+        let refused = append(&mut part, grant.token, "late").await?;
+        ensure!(matches!(refused, AppendOutcome::Fenced(_)), "{refused:?}");
+        let log = contents(world.site()).await?;
+        ensure!(log == [b"one", b"two"], "{log:?}");
+        let error = part.collection().plan("space").await.unwrap_err();
+        ensure!(error.to_string().contains("does not export"), "{error:?}");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_lease_that_is_released_is_free_at_once() -> Result<()> {
     simulate(31, async |world| {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { IfmatchError, open } from 'ifmatch';
+import { open as openLog } from 'ifmatch/log';
 import { memoryBucket } from 'ifmatch/memory';
 import { r2Bucket } from 'ifmatch/r2';
 import { bytes, r2, text, wrapped } from './bucket.js';
@@ -42,6 +43,15 @@ for (const [store, bucket] of [
     const found = await records(log, 'race');
     assert.deepEqual([...found].sort(), writers);
     writers.forEach((writer, index) => assert.equal(found[Number(offsets[index])], writer));
+  });
+
+  test(`${store}: the log alone is the log of the whole`, async () => {
+    const shared = bucket();
+    const [part, whole] = [await openLog(shared), await open(shared)];
+    assert.deepEqual(Object.keys(part).sort(), ['lease', 'log', 'receipts', 'types']);
+    await append(part.log, 'both', 'one');
+    await append(whole.log, 'both', 'two');
+    assert.deepEqual(await records(part.log, 'both'), ['one', 'two']);
   });
 
   test(`${store}: a lease changes hands, and the token fences the old holder`, async () => {

@@ -2,6 +2,7 @@
 
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { open } from 'ifmatch';
+import { open as openLog } from 'ifmatch/log';
 import { r2Bucket } from 'ifmatch/r2';
 
 export async function append(binding: R2Bucket, record: Uint8Array): Promise<bigint | string> {
@@ -19,4 +20,11 @@ export async function append(binding: R2Bucket, record: Uint8Array): Promise<big
   // @ts-expect-error records are bytes
   await log.append('orders', ['text'], { writer: { tag: 'shared' } });
   return 'done';
+}
+
+export async function tail(binding: R2Bucket): Promise<bigint> {
+  const part = await openLog(r2Bucket(binding, { prefix: 'app' }));
+  // @ts-expect-error only the whole has manifests
+  part.manifest;
+  return (await part.log.tail('orders')).offset;
 }

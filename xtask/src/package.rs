@@ -46,7 +46,13 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LICENSES: &str = env!("CARGO_PKG_LICENSE");
 
 /// The components that are published.
-const COMPONENTS: &[&str] = &["ifmatch", "protocols", "bucket-s3"];
+const COMPONENTS: &[&str] = &[
+    "ifmatch",
+    "ifmatch-log",
+    "protocols",
+    "protocols-log",
+    "bucket-s3",
+];
 /// The WIT packages that are published: their folders in `wit/`.
 const INTERFACES: &[(&str, &str)] = &[
     ("bucket", "The port: one bucket with conditional writes"),

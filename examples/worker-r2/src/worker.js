@@ -4,7 +4,7 @@
 //   GET  /log?from=0    reads records from an offset on   {"records": [...], "next": "1"}
 //   POST /lead?me=name  asks for the lease, or renews it  {"leader": "name", "token": "...", "forMs": 4400}
 
-import { open, IfmatchError } from 'ifmatch';
+import { open, IfmatchError } from 'ifmatch/log';
 import { r2Bucket } from 'ifmatch/r2';
 
 export default {
