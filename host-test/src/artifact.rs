@@ -35,6 +35,9 @@ pub enum Artifact {
 }
 
 impl Artifact {
+    /// How many there are.
+    pub const COUNT: usize = Self::AcidTableApp as usize + 1;
+
     /// Its file.
     pub fn file_name(self) -> &'static str {
         match self {

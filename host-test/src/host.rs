@@ -213,7 +213,8 @@ impl Prepared {
 }
 
 fn prepared(artifact: Artifact) -> Result<&'static Prepared> {
-    static SLOTS: [OnceLock<Result<Prepared, String>>; 6] = [const { OnceLock::new() }; 5];
+    static SLOTS: [OnceLock<Result<Prepared, String>>; Artifact::COUNT] =
+        [const { OnceLock::new() }; Artifact::COUNT];
     let slot = &SLOTS[artifact as usize];
     let prepared = slot.get_or_init(|| prepare(artifact).map_err(|error| format!("{error:#}")));
     prepared.as_ref().map_err(|error| anyhow!("{error}"))
