@@ -22,12 +22,12 @@ pub enum Artifact {
     Protocols,
     /// The protocols composed with the port on S3.
     Ifmatch,
-    /// The same, of two components.
+    /// Of these the log and its leases.
+    IfmatchLog,
+    /// The whole, of two components.
     IfmatchComposed,
     /// One signed request, to compare with.
     Floor,
-    /// Of these the log and its leases.
-    IfmatchLog,
     /// The example `examples/orders`, composed with all that it needs.
     OrdersApp,
     /// The example `examples/acid-table`, composed with all that it needs.
@@ -44,9 +44,9 @@ impl Artifact {
             Self::BucketS3 => "bucket-s3.wasm",
             Self::Protocols => "protocols.wasm",
             Self::Ifmatch => "ifmatch.wasm",
+            Self::IfmatchLog => "ifmatch-log.wasm",
             Self::IfmatchComposed => "ifmatch-composed.wasm",
             Self::Floor => "floor.wasm",
-            Self::IfmatchLog => "ifmatch-log.wasm",
             Self::OrdersApp => "orders-app.wasm",
             Self::AcidTableApp => "acid-table-app.wasm",
         }
