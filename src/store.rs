@@ -124,6 +124,7 @@ impl<B: Bucket, E: Env> Store<B, E> {
         });
         for (reply, read) in replies.iter_mut().zip(reads) {
             if reply.as_ref().is_err_and(BucketError::is_transient) {
+                self.count(|receipt| receipt.retries += 1);
                 *reply = self.get(read).await;
             }
         }
