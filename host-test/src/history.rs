@@ -214,10 +214,9 @@ impl History {
                      {least} had been acknowledged"
                 ));
             }
-            let possible = placed
-                .iter()
-                .filter(|placed| placed.attempt.began <= *ended);
-            let most = possible.map(|placed| placed.end).max().unwrap_or(0);
+            // Every record before the tail must have been begun by then.
+            let later = placed.iter().filter(|placed| placed.attempt.began > *ended);
+            let most = later.map(|placed| placed.start).min().unwrap_or(length);
             if *offset > most.min(length) {
                 verdict.broken(format!(
                     "{label}: was told that the log ends at {offset}, when nobody had appended \
@@ -508,5 +507,128 @@ mod tests {
         assert!(complaint(&read, "a b c").contains("read \"b\" at 2, where \"c\" is now"));
         read.seen[0].offset = 3;
         assert!(complaint(&read, "a b c").contains("where nothing is now"));
+    }
+
+    /// Whether some order of the batches explains a history, by trying all of them: the
+    /// definition of linearizability. Each batch has one record here.
+    fn is_linearizable(history: &History, log: &[Vec<u8>]) -> bool {
+        // Where a batch is said to be, or may be.
+        fn places(history: &History, log: &[Vec<u8>], order: &mut Vec<usize>) -> bool {
+            let attempts = &history.attempts;
+            if order.len() == log.len() {
+                return is_legal(history, order);
+            }
+            let body = &log[order.len()];
+            (0..attempts.len()).any(|at| {
+                if order.contains(&at) || attempts[at].bodies[0] != *body {
+                    return false;
+                }
+                order.push(at);
+                let found = places(history, log, order);
+                order.pop();
+                found
+            })
+        }
+        places(history, log, &mut Vec::new())
+    }
+
+    /// Whether the batches may take effect in this order, and the others never, so that
+    /// all answers are right.
+    fn is_legal(history: &History, order: &[usize]) -> bool {
+        let attempts = &history.attempts;
+        let answers = (0..attempts.len()).all(|at| {
+            let place = order.iter().position(|it| *it == at);
+            match attempts[at].ending {
+                Ending::Acknowledged(start, end) => {
+                    place == usize::try_from(start).ok() && end == start + 1
+                }
+                Ending::Rejected => place.is_none(),
+                Ending::Unknown => true,
+            }
+        });
+        // A batch takes effect between its call and its answer, or any time after the
+        // call if there was none. A question about the tail does the same between.
+        let latest = |at: usize| match attempts[at].ending {
+            Ending::Acknowledged(..) => attempts[at].ended,
+            _ => None,
+        };
+        let mut calls: Vec<(u64, Duration, Option<Duration>)> = Vec::new();
+        for (place, at) in (0..).zip(order) {
+            calls.push((2 * place + 1, attempts[*at].began, latest(*at)));
+        }
+        for seen in &history.tails {
+            // Behind the record before the tail, and before the next.
+            calls.push((2 * seen.offset, seen.began, Some(seen.ended)));
+            if seen.offset > order.len() as u64 {
+                return false;
+            }
+        }
+        // No call may end before one begins that comes before it in the order; of two
+        // questions with one answer, either may be the first.
+        answers
+            && calls.iter().all(|(place, began, _)| {
+                calls.iter().all(|(other, _, ended)| {
+                    other <= place || ended.is_none_or(|ended| ended >= *began)
+                })
+            })
+    }
+
+    #[test]
+    fn the_check_agrees_with_a_search_over_all_orders() {
+        let mut dice = crate::random::Seeded::new(7);
+        let (mut right, mut wrong) = (0, 0);
+        for _ in 0..20_000 {
+            let count = 1 + dice.below(4);
+            let attempts = (0..count).map(|number| {
+                let began = dice.below(8);
+                let place = dice.below(count);
+                let ending = match dice.below(6) {
+                    0 => Ending::Rejected,
+                    1 => Ending::Unknown,
+                    _ => Ending::Acknowledged(place, place + 1),
+                };
+                attempt(&number.to_string(), (began, began + dice.below(6)), ending)
+            });
+            let attempts: Vec<Attempt> = attempts.collect();
+            // Mostly what the acknowledged ones say.
+            let mut places: Vec<(u64, Vec<u8>)> = Vec::new();
+            for attempt in &attempts {
+                let place = match attempt.ending {
+                    Ending::Acknowledged(start, _) => start,
+                    Ending::Unknown if dice.below(2) == 0 => dice.below(count),
+                    _ if dice.below(20) == 0 => dice.below(count),
+                    _ => continue,
+                };
+                places.push((place, attempt.bodies[0].clone()));
+            }
+            places.sort();
+            let log: Vec<Vec<u8>> = places.into_iter().map(|(_, body)| body).collect();
+            let tails = (0..dice.below(3)).map(|_| {
+                let began = dice.below(10);
+                TailSeen {
+                    label: "r".to_owned(),
+                    began: at(began),
+                    ended: at(began + dice.below(4)),
+                    offset: dice.below(log.len() as u64 + 1),
+                }
+            });
+            let history = History {
+                tails: tails.collect(),
+                attempts,
+                ..History::default()
+            };
+            let verdict = history.check(&log);
+            let expected = is_linearizable(&history, &log);
+            assert_eq!(
+                verdict.is_clean(),
+                expected,
+                "{history:#?}\n{log:?}\n{verdict}"
+            );
+            match expected {
+                true => right += 1,
+                false => wrong += 1,
+            }
+        }
+        assert!(right > 1_000 && wrong > 1_000, "{right} {wrong}");
     }
 }
