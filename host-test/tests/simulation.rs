@@ -3,16 +3,22 @@
 //! Method: seeds are run twice; stores that break their word are put under it; and
 //! what a store holds is changed behind the back of each check, which must notice.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
+use host_test::bindings::blob::Reference;
 use host_test::bindings::lease::{AcquireOutcome, ClockBounds, RenewOutcome, Request};
 use host_test::bindings::log::{AppendOptions, AppendOutcome, Cursor, Settings, Token, Writer};
-use host_test::bindings::retention::Keep;
+use host_test::bindings::manifest::{Change, CommitOutcome, Dependency, Edit, Item};
+use host_test::bindings::retention::{Keep, KeepVersions};
+use host_test::bindings::transaction::{Outcome, Part};
 use host_test::sim::reigns::check_versions;
-use host_test::sim::{Extent, SCENARIOS, Scenario, chain, run};
+use host_test::sim::versions::{self, Changes};
+use host_test::sim::{Extent, SCENARIOS, Scenario, chain, run, slots};
 use host_test::store::{Deed, Quirk};
 use host_test::world::{World, simulate};
-use ifmatch::codec::Header;
+use ifmatch::codec::{Header, Tag};
+use ifmatch::keys::{ChainKeys, Family, Slot};
+use ifmatch::slots::ChainState;
 use ifmatch::token::Epoch;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -123,13 +129,13 @@ fn the_check_of_a_log_notices_every_kind_of_damage() -> Result<()> {
         ensure!(truth.epochs == [0, 0, 0, 0, 5]);
 
         let keys = chain::keys(LOG)?;
-        let slots: Vec<usize> = (0..6)
+        let places: Vec<usize> = (0..6)
             .filter_map(|slot| {
                 let key = keys.slot(ifmatch::keys::Slot(slot));
                 diary.iter().position(|deed| deed.key == key)
             })
             .collect();
-        ensure!(slots.len() == 6);
+        ensure!(places.len() == 6);
         let last = diary.last().context("no diary")?.clone();
         let with = |change: &dyn Fn(&mut Vec<Deed>)| {
             let mut changed = diary.clone();
@@ -137,22 +143,22 @@ fn the_check_of_a_log_notices_every_kind_of_damage() -> Result<()> {
             changed
         };
         let more = |slot: usize, body: bool| {
-            let deed = &diary[slots[slot]];
+            let deed = &diary[places[slot]];
             Deed {
                 body: deed.body.clone().filter(|_| body),
                 ..last.clone()
             }
             .at(&deed.key)
         };
-        says(&with(&|d| drop(d.remove(slots[2]))), "before slot 2")?;
-        says(&with(&|d| d.swap(slots[1], slots[2])), "before slot 1")?;
+        says(&with(&|d| drop(d.remove(places[2]))), "before slot 2")?;
+        says(&with(&|d| d.swap(places[1], places[2])), "before slot 1")?;
         says(
             &with(&|d| d.push(more(5, false))),
             "although it is not trimmed",
         )?;
         says(
             &with(&|d| d.push(more(0, false))),
-            "the first segment is deleted",
+            "the first object is deleted",
         )?;
         says(&with(&|d| d.push(more(4, true))), "written again")?;
         // Nobody looks there.
@@ -160,17 +166,17 @@ fn the_check_of_a_log_notices_every_kind_of_damage() -> Result<()> {
         ensure!(chain::check(LOG, &late)?.violations.is_empty());
         says(
             &with(&|d| {
-                let body = d[slots[3]].body.as_ref().map(|body| {
+                let body = d[places[3]].body.as_ref().map(|body| {
                     let mut body = body.to_vec();
                     body[40] ^= 1;
                     Bytes::from(body)
                 });
-                d[slots[3]].body = body;
+                d[places[3]].body = body;
             }),
             "",
         )?;
         says(
-            &with(&|d| d[slots[3]].body = d[slots[2]].body.clone()),
+            &with(&|d| d[places[3]].body = d[places[2]].body.clone()),
             "for another place",
         )?;
         // The watermark: two versions of it, in the other order.
@@ -188,19 +194,19 @@ fn the_check_of_a_log_notices_every_kind_of_damage() -> Result<()> {
         says(
             &with(&|d| {
                 let state = d[states[1]].clone();
-                d.insert(slots[2], state);
+                d.insert(places[2], state);
             }),
             "passes the newest",
         )?;
         says(
-            &with(&|d| d[slots[2]].at = d[states[1]].at),
+            &with(&|d| d[places[2]].at = d[states[1]].at),
             "ms after it was written",
         )?;
         // A segment under a lower epoch, as a leader writes it that nobody fenced.
         let lower = with(&|d| {
             for (slot, epoch) in [(4, 6), (5, 5)] {
-                let body = d[slots[slot]].body.clone().unwrap_or_default();
-                d[slots[slot]].body = under_epoch(&body, epoch);
+                let deed = &mut d[places[slot]];
+                deed.body = rewritten(deed, |header| header.epoch = Epoch(epoch));
             }
         });
         says(&lower, "epoch 5 follows on epoch 6")?;
@@ -217,15 +223,6 @@ impl At for Deed {
         self.key = key.to_owned();
         self
     }
-}
-
-/// A segment with another epoch in its header.
-fn under_epoch(body: &[u8], epoch: u64) -> Option<Bytes> {
-    let (mut header, payload) = Header::decode_object(body).ok()?;
-    header.epoch = Epoch(epoch);
-    let mut changed = header.encode().ok()?;
-    changed.extend_from_slice(payload);
-    Some(Bytes::from(changed))
 }
 
 #[test]
@@ -275,4 +272,184 @@ fn the_check_of_a_lease_notices_every_kind_of_damage() -> Result<()> {
         }
         Ok(())
     })
+}
+
+const MANIFESTS: [&str; 2] = ["one", "two"];
+
+/// Two manifests with a blob and a transaction, of which old versions are trimmed, and
+/// what was asked for.
+async fn diary_of_manifests(world: &World) -> Result<(Vec<Deed>, Changes)> {
+    world.store().tamper(|store| store.keep_diary())?;
+    let mut a = world.instance("a").await?;
+    let settings = Settings {
+        grace_ms: 1_000,
+        clock_margin_ms: 0,
+    };
+    let mut changes = Changes::new();
+    let mut change = |name: &'static str, message: &str, value: usize, blobs: Vec<Reference>| {
+        let item = Item {
+            key: message.to_owned(),
+            value: vec![b'v'; value],
+            blobs,
+        };
+        let change = Change {
+            base: 0,
+            depends_on: Dependency::Nothing,
+            edits: vec![Edit::Set(item)],
+            writer: Writer::Shared,
+            author: String::new(),
+            message: message.to_owned(),
+            id: None,
+        };
+        changes.insert((name, message.to_owned()), change.clone());
+        change
+    };
+    for name in MANIFESTS {
+        a.manifest().create(name, settings).await??;
+    }
+    let one = MANIFESTS[0];
+    let blobs = a.blob().put(one, 0, &[b"blob".to_vec()]).await??;
+    // Large, so that the versions behind it are not full.
+    for (message, value, blobs) in [("large", 20_000, Vec::new()), ("small", 1, blobs)] {
+        let change = change(one, message, value, blobs);
+        let outcome = a.manifest().commit(one, &change).await??;
+        ensure!(
+            matches!(outcome, CommitOutcome::Committed(_)),
+            "{outcome:?}"
+        );
+        world.pass(Duration::from_secs(5)).await;
+    }
+    a.collection().sweep(one).await??;
+    let parts = MANIFESTS.map(|name| Part {
+        manifest: name.to_owned(),
+        change: change(name, "both", 1, Vec::new()),
+    });
+    let outcome = a.transaction().commit(&parts).await??;
+    ensure!(outcome == Outcome::Committed(vec![5, 2]), "{outcome:?}");
+    let after = change(one, "after", 1, Vec::new());
+    a.manifest().commit(one, &after).await??;
+    world.pass(Duration::from_secs(5)).await;
+    let report = a
+        .retention()
+        .trim_versions(one, KeepVersions::Start(3))
+        .await??;
+    ensure!(report.first_kept == 3, "{report:?}");
+    let diary = world.store().tamper(|store| store.diary().to_vec())?;
+    Ok((diary, changes))
+}
+
+#[test]
+fn the_check_of_manifests_notices_every_kind_of_damage() -> Result<()> {
+    simulate(1, async |world| {
+        let (diary, changes) = diary_of_manifests(world).await?;
+        let violations = |diary: &[Deed], changes: &Changes| -> Result<Vec<String>> {
+            Ok(versions::check(&MANIFESTS, changes, diary)?.violations)
+        };
+        let found = violations(&diary, &changes)?;
+        ensure!(found.is_empty(), "{found:?}");
+        let keys = MANIFESTS.map(|name| slots::keys(Family::Manifest, name));
+        let [Ok(one), Ok(two)] = keys else {
+            bail!("these are names");
+        };
+        let at = |key: &str| {
+            let found = diary.iter().position(|deed| deed.key.starts_with(key));
+            found.with_context(|| format!("nobody wrote {key}"))
+        };
+        let version = |keys: &ChainKeys, number: u64| at(&keys.slot(Slot(number - 1)));
+        let (blob, decision) = (at("blob/")?, at("_transaction/")?);
+        let (small, part) = (version(&one, 3)?, version(&two, 2)?);
+        let (before, after) = (version(&one, 5)?, version(&one, 6)?);
+        let state = at(&one.state())?;
+        let deleted = |place: usize| Deed {
+            body: None,
+            ..diary[place].clone()
+        };
+        let kept_from = |slot: u64| -> Result<Option<Bytes>> {
+            let state = ChainState {
+                first_kept: Slot(slot),
+                ..ChainState::NEW
+            };
+            let body = state.encode_object(one.identity(), 7);
+            Ok(Some(Bytes::from(body.map_err(|error| anyhow!("{error}"))?)))
+        };
+        let not_full = kept_from(5)?;
+        type Damage<'a> = Box<dyn Fn(&mut Vec<Deed>) + 'a>;
+        let damages: Vec<(&str, Damage<'_>)> = vec![
+            ("before slot", Box::new(|d| drop(d.remove(small)))),
+            (
+                "does not follow",
+                Box::new(|d| d[after].body = with_other_past(&diary[after])),
+            ),
+            ("not trimmed", Box::new(|d| d.push(deleted(after)))),
+            (
+                "a decision is deleted",
+                Box::new(|d| d.push(deleted(decision))),
+            ),
+            (
+                "decided twice",
+                Box::new(|d| d.push(diary[decision].clone())),
+            ),
+            ("was decided", Box::new(|d| drop(d.remove(decision)))),
+            ("in 1 of 2 manifests", Box::new(|d| drop(d.remove(part)))),
+            ("which is not there", Box::new(|d| drop(d.remove(blob)))),
+            (
+                "is deleted, and version",
+                Box::new(|d| d.push(deleted(blob))),
+            ),
+            (
+                "another digest",
+                Box::new(|d| d[blob].body = Some(Bytes::from_static(b"blog"))),
+            ),
+            (
+                "generation is below",
+                Box::new(|d| d[before].body = without_generation(&diary[before])),
+            ),
+            (
+                "and not full",
+                Box::new(|d| d[state].body = not_full.clone()),
+            ),
+            (
+                "passes the newest",
+                Box::new(|d| d.insert(small, diary[state].clone())),
+            ),
+        ];
+        for (what, damage) in damages {
+            let mut damaged = diary.clone();
+            damage(&mut damaged);
+            let found = violations(&damaged, &changes)?;
+            let said = found.iter().any(|violation| violation.contains(what));
+            ensure!(said, "not \"{what}\" but {found:?}");
+        }
+        let found = violations(&diary, &Changes::new())?;
+        ensure!(
+            found.len() == 5 && found[0].contains("nobody's"),
+            "{found:?}"
+        );
+        Ok(())
+    })
+}
+
+/// A version that follows on another than the one before it.
+fn with_other_past(deed: &Deed) -> Option<Bytes> {
+    rewritten(deed, |header| header.previous_id ^= 1)
+}
+
+/// A version with generation 0.
+fn without_generation(deed: &Deed) -> Option<Bytes> {
+    const SWEEP: Tag = Tag(7);
+    rewritten(deed, |header| {
+        let sections = header.sections.iter_mut();
+        for section in sections.filter(|section| section.tag == SWEEP) {
+            section.data[..4].fill(0);
+        }
+    })
+}
+
+/// An object with another header.
+fn rewritten(deed: &Deed, change: impl Fn(&mut Header)) -> Option<Bytes> {
+    let (mut header, payload) = Header::decode_object(deed.body.as_ref()?).ok()?;
+    change(&mut header);
+    let mut body = header.encode().ok()?;
+    body.extend_from_slice(payload);
+    Some(Bytes::from(body))
 }

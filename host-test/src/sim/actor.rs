@@ -23,12 +23,14 @@ pub trait Call: Clone + Debug + 'static {
     const NAME: &'static str;
     /// How many requests it takes at most if nothing goes wrong and nobody else writes.
     const REQUESTS: u32;
-    /// How many more for each slot of [`Call::chain`] that was filled meanwhile.
+    /// How many more for each slot of [`Call::chains`] that was filled meanwhile.
     const REQUESTS_PER_RIVAL: u32 = 0;
+    /// How many more for each slot of them that was ever filled.
+    const REQUESTS_PER_SLOT: u32 = 0;
 
-    /// The log or manifest in which others may be in its way.
-    fn chain(&self) -> Option<ChainKeys> {
-        None
+    /// The logs and manifests that it works on.
+    fn chains(&self) -> Vec<ChainKeys> {
+        Vec::new()
     }
 
     /// Makes it.
@@ -144,7 +146,8 @@ impl Actor {
         self.befall().await?;
         let stage = self.stage.clone();
         stage.line(format!("{} {call:?}", self.name));
-        let filled_before = stage.filled(call.chain());
+        let chains = call.chains();
+        let filled_before = stage.filled(&chains);
         let killed = self.dice.below(stage.weather.killed_one_in) == 0;
         let answer = if killed || stage.is_due(Mishap::Kill) {
             let life = Duration::from_millis(self.dice.below(LIFE_MS));
@@ -164,11 +167,11 @@ impl Actor {
         stage.called(C::NAME, format!("{} {}", C::NAME, branch(&shown)));
         let receipt = self.instance.receipts().take().await?;
         stage.line(format!("{} <- {shown} {}", self.name, brief(&receipt)));
-        let rivals = stage.filled(call.chain()).saturating_sub(filled_before);
+        let filled = stage.filled(&chains);
         if let Some(journal) = &mut self.journal {
             journal.push(Rc::new(call));
         }
-        check_requests::<C>(&receipt, rivals)?;
+        check_requests::<C>(&receipt, filled_before, filled)?;
         for (passed, what) in [
             (receipt.races_lost > 0, "lost a race"),
             (receipt.grace_checks > 0, "looked at the watermark"),
@@ -287,16 +290,18 @@ async fn new_instance(
 }
 
 /// A call that nothing disturbs keeps to its budget, and each disturbance costs a
-/// known number of requests more.
-fn check_requests<C: Call>(receipt: &Receipt, rivals: u32) -> Result<()> {
+/// known number of requests more. Slots were filled before and after it.
+fn check_requests<C: Call>(receipt: &Receipt, before: u32, after: u32) -> Result<()> {
     let requests = receipt.gets + receipt.puts + receipt.lists + receipt.deletes;
+    let rivals = after.saturating_sub(before);
     let allowed = C::REQUESTS
         + REQUESTS_PER_MISHAP * (receipt.retries + receipt.races_lost + receipt.grace_checks)
-        + C::REQUESTS_PER_RIVAL * rivals;
+        + C::REQUESTS_PER_RIVAL * rivals
+        + C::REQUESTS_PER_SLOT * after;
     ensure!(
         requests <= allowed,
-        "{}: {requests} requests, and at most {allowed} are explained by {rivals} slots that were \
-         filled and {receipt:?}",
+        "{}: {requests} requests, and at most {allowed} are explained by {after} slots, {rivals} of \
+         them filled meanwhile, and {receipt:?}",
         C::NAME
     );
     Ok(())
@@ -356,7 +361,8 @@ mod tests {
             grace_checks,
             slept_ms: 0,
         };
-        let check = |receipt, rivals| check_requests::<Append>(&receipt, rivals).is_ok();
+        let check =
+            |receipt, rivals: u32| check_requests::<Append>(&receipt, 7, 7 + rivals).is_ok();
         let (base, per_rival) = (Append::REQUESTS, Append::REQUESTS_PER_RIVAL);
         assert!(check(receipt(base, 0, 0, 0), 0));
         assert!(!check(receipt(base + 1, 0, 0, 0), 0));

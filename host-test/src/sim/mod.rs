@@ -3,19 +3,24 @@
 //!
 //! * [`stage`]: what the actors of one run share; [`actor`]: an instance that makes
 //!   calls, and what befalls it; [`weather`]: what goes wrong in a run.
-//! * [`log`], [`lease`]: one family of calls each, with the actors that make them and
-//!   the checks of what they were told. A further family is a further module and a
-//!   line in [`SCENARIOS`].
-//! * [`chain`], [`reigns`]: checks that know the promises and not how they are kept.
+//! * [`log`], [`lease`], [`manifest`]: one family of calls each, with the actors that
+//!   make them and the checks of what they were told. A further family is a further
+//!   module and a line in [`SCENARIOS`].
+//! * [`chain`], [`versions`] and what they share, [`slots`]; [`pins`], [`reigns`]:
+//!   checks that know the promises and not how they are kept.
 //! * [`report`]: what happened, over all runs.
 
 pub mod actor;
 pub mod chain;
 pub mod lease;
 pub mod log;
+pub mod manifest;
+pub mod pins;
 pub mod reigns;
 pub mod report;
+pub mod slots;
 pub mod stage;
+pub mod versions;
 pub mod weather;
 
 use crate::random::Seeded;
@@ -45,7 +50,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "mixed",
         summary: "everything at once",
-        parts: &[log::PART, lease::PART],
+        parts: &[log::PART, lease::PART, manifest::PART],
     },
     Scenario {
         name: "log",
@@ -56,6 +61,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "lease",
         summary: "leaders of a lease, who write to a log",
         parts: &[lease::PART],
+    },
+    Scenario {
+        name: "manifest",
+        summary: "commits and transactions over two manifests, blobs, trims and sweeps",
+        parts: &[manifest::PART],
     },
 ];
 
@@ -73,7 +83,7 @@ pub struct Extent {
 impl Default for Extent {
     fn default() -> Self {
         Self {
-            calls: 120,
+            calls: 150,
             calls_max: 2_000,
             quirks: BTreeSet::new(),
         }

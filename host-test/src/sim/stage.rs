@@ -56,6 +56,15 @@ pub struct Stage {
     credentials: Cell<u64>,
     actors: RefCell<Vec<JoinHandle<Result<()>>>>,
     notes: RefCell<Notes>,
+    filled: RefCell<Filled>,
+}
+
+/// How much of the diary was looked at, and what it says.
+#[derive(Default)]
+struct Filled {
+    seen: usize,
+    /// Objects that were written to slots, by the family and name of the chain.
+    slots: BTreeMap<String, u32>,
 }
 
 #[derive(Default)]
@@ -80,6 +89,7 @@ impl Stage {
             credentials: Cell::new(0),
             actors: RefCell::default(),
             notes: RefCell::default(),
+            filled: RefCell::default(),
         })
     }
 
@@ -236,15 +246,42 @@ impl Stage {
         })
     }
 
-    /// How many objects were written to the slots of a log or manifest so far.
-    pub fn filled(&self, chain: Option<ChainKeys>) -> u32 {
-        let Some(keys) = chain else { return 0 };
-        let slots = |deed: &&Deed| deed.body.is_some() && keys.parse_slot(&deed.key).is_some();
-        let filled = self
-            .world
-            .store()
-            .tamper(|store| store.diary().iter().filter(slots).count());
-        filled.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    /// How many objects were written to the slots of logs and manifests so far.
+    pub fn filled(&self, chains: &[ChainKeys]) -> u32 {
+        if chains.is_empty() {
+            return 0;
+        }
+        let mut filled = self.filled.borrow_mut();
+        let looked = self.world.store().tamper(|store| {
+            let diary = store.diary();
+            for deed in diary.get(filled.seen..).unwrap_or_default() {
+                if let Some((chain, rest)) = deed.key.split_once("/_slot/")
+                    && deed.body.is_some()
+                    // Offers stand beside the slots.
+                    && !rest.contains('-')
+                {
+                    *filled.slots.entry(chain.to_owned()).or_default() += 1;
+                }
+            }
+            filled.seen = diary.len();
+        });
+        // The diary is kept from the start, or else the run is a failure already.
+        looked.map_or(0, |()| {
+            let of = |keys: &ChainKeys| {
+                let prefix = keys.slots_prefix();
+                let chain = prefix.trim_end_matches("/_slot/");
+                filled.slots.get(chain).copied().unwrap_or_default()
+            };
+            chains.iter().map(of).sum()
+        })
+    }
+
+    /// How long a time by the store's clock is away, for certain.
+    pub fn left_until(&self, store_time_ms: u64) -> Duration {
+        let left_ms = store_time_ms.saturating_sub(self.world.clock().now_ms().0);
+        // By this much, front ends may be ahead of each other.
+        let margin_ms = u64::from(self.weather.lease_margin_ms);
+        Duration::from_millis(left_ms.saturating_sub(margin_ms))
     }
 
     /// What came of it all.

@@ -1,0 +1,370 @@
+//! What manifests are, by everything that was ever written and deleted: their versions
+//! and what became of each, the decisions of transactions, and the blobs that the
+//! versions name.
+
+use super::slots::{Slots, keys};
+use crate::bindings::manifest::{Change, Edit, Item};
+use crate::store::Deed;
+use crate::store::auth::hex;
+use anyhow::Result;
+use ifmatch::bucket::StoreTime;
+use ifmatch::codec::Tag;
+use ifmatch::keys::{Family, Slot};
+use ifmatch::manifest::{Decision, Prepared, Version};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The items of one version, by key.
+pub type Items = BTreeMap<String, Item>;
+
+/// Every change that anybody asked for, by manifest and message, which tells it from
+/// all others.
+pub type Changes = BTreeMap<(&'static str, String), Change>;
+
+/// The section of a header with the hash, the author and the message.
+const ABOUT: Tag = Tag(3);
+/// Length of the hash.
+const HASH_BYTES: usize = 16;
+/// A decision for a transaction counts only within this time of its beginning.
+const TRANSACTION_MS_MAX: u64 = 600_000;
+/// This close to it, the clocks of front ends decide, so nothing is said here.
+const UNSURE_MS: u64 = 5_000;
+
+/// A version.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its message.
+    pub message: String,
+    /// Whether it changed anything that was asked for: it is not empty, and no part of a
+    /// transaction that did not happen.
+    pub took_effect: bool,
+    /// The keys that it changed.
+    pub touched: Vec<String>,
+    /// The items behind it.
+    pub content: Items,
+}
+
+/// Manifests as the store has them.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    /// All versions of each, the first at first.
+    pub versions: BTreeMap<&'static str, Vec<Written>>,
+    /// The first version of each that is kept.
+    pub first_kept: BTreeMap<&'static str, u64>,
+    /// What must not be.
+    pub violations: Vec<String>,
+}
+
+/// A version as it was first read.
+struct Draft {
+    message: String,
+    has_edits: bool,
+    is_full: bool,
+    prepared: Option<Prepared>,
+    /// What became of the version before.
+    fate: Option<bool>,
+    generation: u32,
+}
+
+/// What happened, in order, as far as it concerns blobs.
+enum Event {
+    /// The next version was written.
+    Version(&'static str),
+    /// The versions before this slot are trimmed.
+    Kept(&'static str, Slot),
+    Stored(String),
+    Deleted(String),
+}
+
+struct Check<'a> {
+    changes: &'a Changes,
+    slots: BTreeMap<&'static str, Slots>,
+    drafts: BTreeMap<&'static str, Vec<Draft>>,
+    decisions: BTreeMap<u128, (Decision, u64)>,
+    events: Vec<Event>,
+    truth: Truth,
+}
+
+/// Checks manifests from their first object on:
+///
+/// * what holds for all slots: see [`Slots`]; a trim ends at a full version, and the
+///   generation of blobs never goes down;
+/// * a transaction is decided once, and what is written behind its parts says what was
+///   decided; it takes effect in all of its manifests or in none;
+/// * blobs are what they are called;
+/// * every version names only blobs that are there, and no blob goes that a kept version
+///   names.
+///
+/// # Errors
+/// If one of them is not the name of a manifest.
+pub fn check(manifests: &[&'static str], changes: &Changes, diary: &[Deed]) -> Result<Truth> {
+    let mut slots = BTreeMap::new();
+    for name in manifests {
+        slots.insert(*name, Slots::new(keys(Family::Manifest, name)?));
+    }
+    let mut check = Check {
+        changes,
+        slots,
+        drafts: manifests.iter().map(|name| (*name, Vec::new())).collect(),
+        decisions: BTreeMap::new(),
+        events: Vec::new(),
+        truth: Truth::default(),
+    };
+    for deed in diary {
+        if let Err(what) = check.take(deed) {
+            check.broken(format!("{}: {what}", deed.key));
+        }
+    }
+    check.tell();
+    check.follow_blobs();
+    for (name, slots) in &check.slots {
+        let first = slots.first_kept.0 + 1;
+        check.truth.first_kept.insert(*name, first);
+    }
+    Ok(check.truth)
+}
+
+impl Check<'_> {
+    fn broken(&mut self, violation: String) {
+        self.truth.violations.push(violation);
+    }
+
+    fn take(&mut self, deed: &Deed) -> Result<(), String> {
+        if let Some(id) = deed.key.strip_prefix("_transaction/") {
+            return self.decide(id, deed);
+        }
+        if let Some((_, digest)) = deed
+            .key
+            .strip_prefix("blob/")
+            .and(deed.key.rsplit_once('/'))
+        {
+            let Some(body) = &deed.body else {
+                self.events.push(Event::Deleted(deed.key.clone()));
+                return Ok(());
+            };
+            self.events.push(Event::Stored(deed.key.clone()));
+            return match hex(&Sha256::digest(body)) == digest {
+                true => Ok(()),
+                false => Err("these bytes have another digest".to_owned()),
+            };
+        }
+        for (name, slots) in &mut self.slots {
+            let drafts = self.drafts.entry(*name).or_default();
+            match (slots.keys.parse_slot(&deed.key), &deed.body) {
+                (Some(slot), None) => return slots.delete(slot),
+                (Some(slot), Some(body)) => {
+                    let version = Version::decode(body).map_err(|error| error.to_string())?;
+                    if !slots.write(slot, deed.at, &version.header)? {
+                        return Ok(());
+                    }
+                    let draft = Draft::new(version)?;
+                    let before = drafts.last().map_or(0, |before| before.generation);
+                    let falls = draft.generation < before;
+                    drafts.push(draft);
+                    self.events.push(Event::Version(name));
+                    return match falls {
+                        false => Ok(()),
+                        true => Err("its generation is below that of the one before".to_owned()),
+                    };
+                }
+                (None, body) if deed.key == slots.keys.state() => {
+                    let body = body.as_ref().ok_or("it is deleted")?;
+                    let first = slots.change(deed.at, body)?.first_kept;
+                    self.events.push(Event::Kept(name, first));
+                    let at = usize::try_from(first.0).unwrap_or(usize::MAX);
+                    return match drafts.get(at) {
+                        Some(draft) if !draft.is_full => {
+                            Err(format!("slot {first} is the first kept, and not full"))
+                        }
+                        _ => Ok(()),
+                    };
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, id: &str, deed: &Deed) -> Result<(), String> {
+        let body = deed.body.as_ref().ok_or("a decision is deleted")?;
+        let (header, decision) = Decision::decode(body).map_err(|error| error.to_string())?;
+        if format!("{:032x}", header.identity) != id {
+            return Err("the object was written for another place".to_owned());
+        }
+        match self
+            .decisions
+            .insert(header.identity, (decision, deed.at.0))
+        {
+            None => Ok(()),
+            Some(_) => Err("it is decided twice".to_owned()),
+        }
+    }
+
+    /// Puts every version together from what was asked for.
+    fn tell(&mut self) {
+        let mut parts: BTreeMap<u128, (usize, usize)> = BTreeMap::new();
+        for (name, drafts) in std::mem::take(&mut self.drafts) {
+            let mut content = Items::new();
+            let mut versions = Vec::new();
+            for (at, draft) in drafts.iter().enumerate() {
+                let next = drafts.get(at + 1);
+                let happened = match &draft.prepared {
+                    None => true,
+                    Some(prepared) => {
+                        let happened = self.fate(name, at, prepared, next);
+                        let (done, all) = parts.entry(prepared.transaction).or_default();
+                        *done += usize::from(happened);
+                        *all = prepared.manifests.len();
+                        happened
+                    }
+                };
+                let took_effect = happened && draft.has_edits;
+                let mut touched = Vec::new();
+                if took_effect {
+                    match self.changes.get(&(name, draft.message.clone())) {
+                        Some(change) => touched = apply(change, &mut content),
+                        None => self.broken(format!(
+                            "version {} of {name} is nobody's: {}",
+                            at + 1,
+                            draft.message
+                        )),
+                    }
+                }
+                versions.push(Written {
+                    message: draft.message.clone(),
+                    took_effect,
+                    touched,
+                    content: content.clone(),
+                });
+            }
+            self.truth.versions.insert(name, versions);
+        }
+        for (transaction, (done, all)) in parts {
+            if done != 0 && done != all {
+                self.broken(format!(
+                    "transaction {transaction:032x} took effect in {done} of {all} manifests"
+                ));
+            }
+        }
+    }
+
+    /// Whether a prepared version took effect.
+    fn fate(&mut self, name: &str, at: usize, prepared: &Prepared, next: Option<&Draft>) -> bool {
+        let decided = self.decisions.get(&prepared.transaction);
+        let (happened, unsure) = match decided {
+            None => (false, false),
+            Some((decision, at_ms)) => {
+                let at = StoreTime { unix_ms: *at_ms };
+                let age_ms = decision
+                    .begun_at
+                    .map_or(0, |begun_at| at.since_ms(begun_at));
+                let unsure = decision.commits && age_ms.abs_diff(TRANSACTION_MS_MAX) < UNSURE_MS;
+                (decision.takes_effect(Some(at)), unsure)
+            }
+        };
+        let Some(next) = next else { return happened };
+        let said = next.fate;
+        if said != Some(happened) && !unsure {
+            self.broken(format!(
+                "version {} of {name}: {said:?} is said of it, and {happened} was decided",
+                at + 1
+            ));
+        }
+        said.unwrap_or(happened)
+    }
+
+    /// Nothing that a kept version names is ever missing.
+    fn follow_blobs(&mut self) {
+        let mut stored: BTreeSet<&str> = BTreeSet::new();
+        let mut kept: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        let named: BTreeMap<&str, Vec<BTreeSet<String>>> = self
+            .truth
+            .versions
+            .iter()
+            .map(|(name, versions)| {
+                let named = versions.iter();
+                (*name, named.map(|it| named_by(name, &it.content)).collect())
+            })
+            .collect();
+        let mut violations = Vec::new();
+        for event in &self.events {
+            match event {
+                Event::Stored(key) => drop(stored.insert(key)),
+                Event::Kept(name, first) => {
+                    kept.entry(name).or_default().0 = usize::try_from(first.0).unwrap_or(0);
+                }
+                Event::Version(name) => {
+                    let (_, count) = kept.entry(name).or_default();
+                    let own = named.get(name).and_then(|versions| versions.get(*count));
+                    *count += 1;
+                    for key in own.into_iter().flatten() {
+                        if !stored.contains(key.as_str()) {
+                            violations.push(format!(
+                                "version {count} of {name} names {key}, which is not there"
+                            ));
+                        }
+                    }
+                }
+                Event::Deleted(key) => {
+                    stored.remove(key.as_str());
+                    for (name, (first, count)) in &kept {
+                        let versions = named.get(name).map_or(&[][..], Vec::as_slice);
+                        let here = versions.get(*first..*count).unwrap_or_default();
+                        if let Some(at) = here.iter().position(|keys| keys.contains(key)) {
+                            violations.push(format!(
+                                "{key} is deleted, and version {} of {name} names it",
+                                first + at + 1
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        self.truth.violations.append(&mut violations);
+    }
+}
+
+impl Draft {
+    fn new(version: Version) -> Result<Self, String> {
+        let about = version.header.section(ABOUT).unwrap_or_default();
+        let author = about
+            .get(HASH_BYTES)
+            .map_or(0, |length| usize::from(*length));
+        let message = about.get(HASH_BYTES + 1 + author..);
+        let message = message.ok_or("it has no message")?.to_vec();
+        Ok(Self {
+            message: String::from_utf8(message).map_err(|error| error.to_string())?,
+            has_edits: version.header.record_count > 0,
+            is_full: version.is_full(),
+            generation: version.sweep.generation.0,
+            fate: version.fate,
+            prepared: version.prepared,
+        })
+    }
+}
+
+/// Applies a change, and returns the keys that it touches.
+fn apply(change: &Change, content: &mut Items) -> Vec<String> {
+    let apply = |edit: &Edit| match edit {
+        Edit::Set(item) => {
+            content.insert(item.key.clone(), item.clone());
+            item.key.clone()
+        }
+        Edit::Remove(key) => {
+            content.remove(key);
+            key.clone()
+        }
+    };
+    change.edits.iter().map(apply).collect()
+}
+
+/// The keys of the blobs that a content names.
+fn named_by(space: &str, content: &Items) -> BTreeSet<String> {
+    let blobs = content.values().flat_map(|item| &item.blobs);
+    blobs
+        .map(|blob| {
+            let digest = blob.digest.trim_start_matches("sha256:");
+            format!("blob/{space}/_{:08x}/{digest}", blob.generation)
+        })
+        .collect()
+}
