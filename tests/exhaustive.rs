@@ -2,7 +2,8 @@
 //!
 //! Method: two or three instances of the core on the model store of `tests/model`,
 //! each with an operation or two. From each state, every next step is tried: any
-//! waiting request is served, or meets the one fault of the run; or a late copy arrives. A run is repeated from its start for each step
+//! waiting request is served, or meets the one fault of the run; a late copy arrives;
+//! or the clock goes on by two hours. A run is repeated from its start for each step
 //! more, so nothing has to be copied. A state that was met before is not explored
 //! again: it consists of the objects, the time, what is on its way, and of what each
 //! instance was answered and when, from which follows what it will do, for each draws
@@ -23,15 +24,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::rc::Rc;
 
+use ifmatch::blob::{Blobs, Generation, Reference};
 use ifmatch::bucket::{BucketError, PutOutcome};
 use ifmatch::error::Error;
 use ifmatch::lease::{AcquireOutcome, Leases, RenewOutcome, Request as Wish};
-use ifmatch::log::{AppendOptions, AppendOutcome, Cursor, Extent, Logs, ReadOutcome};
-use ifmatch::manifest::{CommitOutcome, Manifests};
+use ifmatch::log::{AppendOptions, AppendOutcome, Cursor, Extent, Keep, Logs, ReadOutcome};
+use ifmatch::manifest::{At, Change, CommitOutcome, Edit, Manifests};
 use ifmatch::token::Epoch;
 use model::log::{ALL, batch, fenced};
 use model::manifest::{change, commit, latest};
-use model::{Answer, ModelBucket, ModelEnv, Op, Request, World};
+use model::{Answer, HOUR_MS, ModelBucket, ModelEnv, Op, Request, World};
 
 /// No case has more states than this.
 const STATES_MAX: usize = 400_000;
@@ -44,6 +46,8 @@ enum Told {
     Acquire(Result<AcquireOutcome, Error>),
     Renew(Result<RenewOutcome, Error>),
     Commit(&'static str, Result<CommitOutcome, Error>),
+    Trim,
+    Sweep,
 }
 
 type Actor = Pin<Box<dyn Future<Output = Vec<Told>>>>;
@@ -53,6 +57,8 @@ struct Case {
     name: &'static str,
     /// Prepares the world, and gives the actors.
     actors: fn(&World) -> Vec<Actor>,
+    /// How often two hours may pass at some moment.
+    sleeps: u32,
     faults: u32,
     /// Panics if a promise is broken. All actors are done.
     check: fn(&World, &[Told]),
@@ -72,6 +78,7 @@ enum Step {
     Throttle(usize),
     /// What is late arrives.
     Arrive,
+    Sleep,
 }
 
 /// A run as far as it has come.
@@ -83,6 +90,7 @@ struct Run<'c> {
     answered: Vec<String>,
     late: Option<Request>,
     faults_left: u32,
+    sleeps_left: u32,
 }
 
 impl<'c> Run<'c> {
@@ -99,6 +107,7 @@ impl<'c> Run<'c> {
             world,
             late: None,
             faults_left: case.faults,
+            sleeps_left: case.sleeps,
         }
     }
 
@@ -112,6 +121,10 @@ impl<'c> Run<'c> {
             Step::Arrive => {
                 let request = self.late.take().unwrap();
                 self.world.apply(&request);
+            }
+            Step::Sleep => {
+                self.sleeps_left -= 1;
+                self.world.advance_ms(2 * HOUR_MS);
             }
             Step::LoseRequest(actor)
             | Step::LoseReply(actor)
@@ -168,6 +181,7 @@ impl<'c> Run<'c> {
         }
         if !steps.is_empty() {
             steps.extend(self.late.is_some().then_some(Step::Arrive));
+            steps.extend((self.sleeps_left > 0).then_some(Step::Sleep));
         }
         steps
     }
@@ -177,8 +191,8 @@ impl<'c> Run<'c> {
         let shared = self.world.0.borrow();
         let objects: Vec<_> = shared.objects.iter().collect();
         let text = format!(
-            "{objects:?} {} {waiting:?} {:?} {:?} {}",
-            shared.now_ms, self.answered, self.late, self.faults_left
+            "{objects:?} {} {waiting:?} {:?} {:?} {} {}",
+            shared.now_ms, self.answered, self.late, self.faults_left, self.sleeps_left
         );
         // Two hashes of 64 bits: no two states of a run are taken for one.
         let hash = |salt: u8| {
@@ -339,6 +353,7 @@ fn append_and_append() {
                 append(logs(world, 2), &["b"], AppendOptions::SHARED),
             ]
         },
+        sleeps: 0,
         faults: 1,
         check: check_log,
     });
@@ -360,9 +375,54 @@ fn three_appends() {
                 append(logs(world, 3), &["c"], AppendOptions::SHARED),
             ]
         },
+        sleeps: 0,
         faults: 0,
         check: check_log,
     });
+    assert!(states > 100);
+}
+
+/// The writer knows slot 2 as the next since long ago; a trim deletes it.
+fn append_and_trim(name: &'static str, sleeps: u32, faults: u32) -> Case {
+    Case {
+        name,
+        actors: |world| {
+            let (writer, other) = (logs(world, 1), logs(world, 2));
+            let fill = |words: &[&str]| {
+                for word in words {
+                    let options = AppendOptions::SHARED;
+                    world
+                        .run(other.append("l", &batch(word), &options))
+                        .unwrap();
+                }
+            };
+            fill(&["0", "1"]);
+            world.run(writer.tail("l")).unwrap();
+            fill(&["2"]);
+            world.advance_ms(2 * HOUR_MS);
+            fill(&["3"]);
+            let collector = logs(world, 3);
+            let trim: Actor = Box::pin(async move {
+                let _ = collector.trim("l", Keep::Start(3)).await;
+                vec![Told::Trim]
+            });
+            vec![append(writer, &["a"], AppendOptions::SHARED), trim]
+        },
+        sleeps,
+        faults,
+        check: check_log,
+    }
+}
+
+#[test]
+fn append_and_trim_while_time_passes() {
+    let (states, _) = explore(&append_and_trim("append/trim, time passes", 1, 0));
+    assert!(states > 100);
+}
+
+#[test]
+fn append_and_trim_with_a_fault() {
+    let (states, _) = explore(&append_and_trim("append/trim, a fault", 0, 1));
     assert!(states > 100);
 }
 
@@ -381,6 +441,7 @@ fn claim_and_append() {
             });
             vec![append(old, &["a", "b"], fenced(5)), claim]
         },
+        sleeps: 0,
         faults: 1,
         check: check_log,
     });
@@ -423,6 +484,7 @@ fn acquire_and_acquire() {
                 acquire(leases(world, 3), "c"),
             ]
         },
+        sleeps: 0,
         faults: 1,
         check: check_lease,
     });
@@ -448,6 +510,7 @@ fn renew_and_take_over() {
                 acquire(leases(world, 3), "c"),
             ]
         },
+        sleeps: 0,
         faults: 1,
         check: check_lease,
     });
@@ -497,8 +560,94 @@ fn commit_and_commit() {
                 committer(manifests(world, 3), "b=3"),
             ]
         },
+        sleeps: 0,
         faults: 1,
         check: check_commits,
     });
+    assert!(states > 100);
+}
+
+type Stocks = Rc<Blobs<ModelBucket, ModelEnv>>;
+
+/// Names a blob that was stored a while ago, and stores it again if that is too long.
+fn naming(
+    manifests: Rc<Manifests<ModelBucket, ModelEnv>>,
+    blobs: Stocks,
+    blob: Reference,
+) -> Actor {
+    let named = |blob| Change {
+        edits: vec![Edit {
+            key: "b".to_owned(),
+            value: Some(b"1".to_vec()),
+            blobs: vec![blob],
+        }],
+        ..change(1, "")
+    };
+    Box::pin(async move {
+        let mut outcome = manifests.commit("m", &named(blob)).await;
+        if let Ok(CommitOutcome::Expired(generation)) = outcome {
+            let again = blobs.put("m", generation, vec![BLOB.to_vec()]).await;
+            outcome = match again {
+                Ok(again) => manifests.commit("m", &named(again[0])).await,
+                Err(error) => Err(error),
+            };
+        }
+        vec![Told::Commit("b=1", outcome)]
+    })
+}
+
+const BLOB: &[u8] = b"a blob";
+
+/// Whatever is named is there, in every version; and commits are as always.
+fn check_blobs(world: &World, told: &[Told]) {
+    check_commits(world, told);
+    let (last, _) = latest(world);
+    for version in 1..=last {
+        let At::Snapshot(snapshot) = world.run(world.manifests().at("m", version, None)).unwrap()
+        else {
+            panic!("version {version} is gone");
+        };
+        for blob in snapshot.items.iter().flat_map(|item| &item.blobs) {
+            let key = blob.key("m").unwrap();
+            assert!(world.object(&key).is_some(), "{version}: {key} is missing");
+        }
+    }
+}
+
+/// A blob was stored, a sweep has run since, and another is about to condemn it, when
+/// a commit names it.
+fn commit_and_collect(name: &'static str, sleeps: u32, faults: u32) -> Case {
+    Case {
+        name,
+        actors: |world| {
+            let writer = manifests(world, 1);
+            commit(world, &writer, &change(0, "a=0"));
+            let blobs = Rc::new(Blobs::new(world.store_drawing(2)));
+            let stored = world.run(blobs.put("m", Generation(0), vec![BLOB.to_vec()]));
+            world.advance_ms(2 * HOUR_MS);
+            let collector = manifests(world, 3);
+            world.run(collector.sweep("m")).unwrap();
+            world.advance_ms(2 * HOUR_MS);
+            let sweep: Actor = Box::pin(async move {
+                let _ = collector.sweep("m").await;
+                vec![Told::Sweep]
+            });
+            vec![naming(writer, blobs, stored.unwrap()[0]), sweep]
+        },
+        sleeps,
+        faults,
+        check: check_blobs,
+    }
+}
+
+#[test]
+fn commit_and_collect_while_time_passes() {
+    let (states, _) = explore(&commit_and_collect("commit/collect, time passes", 1, 0));
+    assert!(states > 100);
+}
+
+#[test]
+fn commit_and_collect_with_a_fault() {
+    let (states, _) = explore(&commit_and_collect("commit/collect, a fault", 0, 1));
     assert!(states > 100);
 }
