@@ -239,6 +239,24 @@ pub fn decision_key(transaction: u128) -> String {
     format!("_transaction/{transaction:032x}")
 }
 
+/// The key of the note that the store has passed the check of its conditions.
+pub(crate) const PASSED_KEY: &str = "_doctor/passed";
+
+/// The check of the store's conditions uses as many keys in all.
+pub(crate) const PROBES: u64 = 1 << 16;
+
+/// The key of an object that the check of the store's conditions writes.
+#[must_use]
+pub(crate) fn probe_key(number: u64) -> String {
+    format!("_doctor/probe.{number}")
+}
+
+/// The prefix of the objects of one examination of the store.
+#[must_use]
+pub(crate) fn examination_prefix(id: u128) -> String {
+    format!("_doctor/{id:032x}/")
+}
+
 /// The key of the lease called `name`: `lease/<name>/_lease`.
 #[must_use]
 pub fn lease_key(name: &Name) -> String {

@@ -323,6 +323,10 @@ impl Chain {
             absent_at,
             grace,
         } = candidate;
+        if slot == Slot::FIRST {
+            // Whoever wrote the slots behind it has checked the store.
+            store.check_conditions().await?;
+        }
         let write = Write {
             key: self.keys.slot(slot),
             body,

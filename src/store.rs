@@ -25,17 +25,38 @@ pub struct Store<B, E> {
     bucket: B,
     env: E,
     receipt: Cell<Receipt>,
+    /// Whether the store is known to keep conditions.
+    checked: Cell<bool>,
 }
 
 #[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Store<B, E> {
-    /// Wraps a bucket and an environment.
+    /// Wraps a bucket and an environment. Before anything is created there, the bucket
+    /// is checked, or a note found that it was.
     pub fn new(bucket: B, env: E) -> Store<B, E> {
         Store {
             bucket,
             env,
             receipt: Cell::default(),
+            checked: Cell::new(false),
         }
+    }
+
+    /// The same for a bucket that is known to keep conditions, such as a model.
+    pub fn trusting(bucket: B, env: E) -> Store<B, E> {
+        let store = Store::new(bucket, env);
+        store.set_checked();
+        store
+    }
+
+    /// Whether the bucket is known to keep conditions.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.checked.get()
+    }
+
+    /// From now on the bucket is known to keep conditions.
+    pub(crate) fn set_checked(&self) {
+        self.checked.set(true);
     }
 
     /// Returns what was used since the last call, and starts anew.

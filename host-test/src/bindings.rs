@@ -17,6 +17,7 @@ mod generated {
                 export ifmatch:protocols/collection@0.1.0;
                 export ifmatch:protocols/manifest@0.1.0;
                 export ifmatch:protocols/transaction@0.1.0;
+                export ifmatch:protocols/doctor@0.1.0;
                 export ifmatch:protocols/receipts@0.1.0;
                 export example:orders/orders@0.1.0;
                 export example:acid-table/tables@0.1.0;
@@ -103,6 +104,12 @@ pub mod transaction {
 /// `ifmatch:protocols/collection`.
 pub mod collection {
     pub use super::generated::exports::ifmatch::protocols::collection::*;
+    pub use super::generated::ifmatch::protocols::types::Error;
+}
+
+/// `ifmatch:protocols/doctor`.
+pub mod doctor {
+    pub use super::generated::exports::ifmatch::protocols::doctor::*;
     pub use super::generated::ifmatch::protocols::types::Error;
 }
 

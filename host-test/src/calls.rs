@@ -4,7 +4,7 @@
 //! not export; the inner one is the component's own.
 
 use crate::bindings::{
-    blob, bucket, collection, lease, log, manifest, orders, receipts, retention, tables,
+    blob, bucket, collection, doctor, lease, log, manifest, orders, receipts, retention, tables,
     transaction,
 };
 use crate::host::{Entered, Instance};
@@ -576,6 +576,18 @@ impl Collection<'_> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.collection)?;
         let result = gate.behind(guest.call_sweep(store, &name)).await;
+        self.0.leave(result)
+    }
+}
+
+/// Calls of `ifmatch:protocols/doctor` in one instance.
+pub struct Doctor<'a>(pub(crate) &'a mut Instance);
+
+impl Doctor<'_> {
+    /// Tries everything that the protocols need from the store.
+    pub async fn examine(&mut self) -> Call<Result<doctor::Report, doctor::Error>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.doctor)?;
+        let result = gate.behind(guest.call_examine(store)).await;
         self.0.leave(result)
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::artifact::{Artifact, engine};
 use crate::bindings::{
-    blob, bucket, collection, floor, lease, log, manifest, orders, receipts, retention, tables,
-    transaction,
+    blob, bucket, collection, doctor, floor, lease, log, manifest, orders, receipts, retention,
+    tables, transaction,
 };
 use crate::calls::{
-    Blob, Bucket, Collection, Deletion, Floor, Lease, Log, Manifest, Orders, Presign, Receipts,
-    Retention, Tables, Transaction,
+    Blob, Bucket, Collection, Deletion, Doctor, Floor, Lease, Log, Manifest, Orders, Presign,
+    Receipts, Retention, Tables, Transaction,
 };
 use crate::clock::{GuestClock, GuestClockView, GuestClocks};
 use crate::gate::Gate;
@@ -125,6 +125,7 @@ struct Prepared {
     transaction: Option<transaction::GuestIndices>,
     blob: Option<blob::GuestIndices>,
     collection: Option<collection::GuestIndices>,
+    doctor: Option<doctor::GuestIndices>,
     receipts: Option<receipts::GuestIndices>,
     orders: Option<orders::GuestIndices>,
     floor: Option<floor::GuestIndices>,
@@ -188,6 +189,11 @@ impl Prepared {
                 .as_ref()
                 .map(|i| i.load(&mut *store, instance))
                 .transpose()?,
+            doctor: self
+                .doctor
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
             receipts: self
                 .receipts
                 .as_ref()
@@ -237,6 +243,7 @@ fn prepare(artifact: Artifact) -> Result<Prepared> {
         transaction: transaction::GuestIndices::new(&pre).ok(),
         blob: blob::GuestIndices::new(&pre).ok(),
         collection: collection::GuestIndices::new(&pre).ok(),
+        doctor: doctor::GuestIndices::new(&pre).ok(),
         receipts: receipts::GuestIndices::new(&pre).ok(),
         floor: floor::GuestIndices::new(&pre).ok(),
         orders: orders::GuestIndices::new(&pre).ok(),
@@ -449,6 +456,7 @@ pub(crate) struct Exports {
     pub transaction: Option<transaction::Guest>,
     pub blob: Option<blob::Guest>,
     pub collection: Option<collection::Guest>,
+    pub doctor: Option<doctor::Guest>,
     pub receipts: Option<receipts::Guest>,
     pub orders: Option<orders::Guest>,
     pub floor: Option<floor::Guest>,
@@ -574,6 +582,11 @@ impl Instance {
     /// Calls of `example:orders/orders`.
     pub fn orders(&mut self) -> Orders<'_> {
         Orders(self)
+    }
+
+    /// Calls of `ifmatch:protocols/doctor`.
+    pub fn doctor(&mut self) -> Doctor<'_> {
+        Doctor(self)
     }
 
     /// Calls of `ifmatch:protocols/receipts`.

@@ -4,7 +4,9 @@ use crate::artifact::Artifact;
 use crate::clock::{GuestClock, VIRTUAL_START, WorldClock};
 use crate::faults::Plan;
 use crate::host::{Instance, Start};
-use crate::store::{BUCKET, Credential, DOMAIN, Options, REGION, Request, Response, SharedStore};
+use crate::store::{
+    BUCKET, Credential, DOMAIN, Options, REGION, Request, Response, SharedStore, Store,
+};
 use crate::tape::Tape;
 use crate::wire::{Sender, Sent, Wire};
 use anyhow::{Context, Result, anyhow};
@@ -256,17 +258,33 @@ pub struct World {
     store: SharedStore,
 }
 
+/// Where it is noted that a store was found to keep conditions.
+pub const NOTE_KEY: &str = "_doctor/passed";
+
 /// Requests that are printed when a test fails.
 const PRINTED_REQUESTS: usize = 200;
 
 impl World {
-    /// A world with an empty store in which nothing goes wrong yet.
+    /// A world in which nothing goes wrong yet. Its store holds nothing but the note
+    /// that it was found to keep conditions, so that creating something costs here what
+    /// it costs in all but new installations.
     pub fn in_process(seed: u64) -> Self {
         Self::with_options(seed, Options::default())
     }
 
     /// The same with a store that is set up otherwise.
     pub fn with_options(seed: u64, options: Options) -> Self {
+        let world = Self::unchecked(seed, options);
+        let now = world.clock().now_ms();
+        let note = [b"ifmatch passed 1", &now.0.to_le_bytes()[..]].concat();
+        let place = |store: &mut Store| store.place(BUCKET, NOTE_KEY, note, now);
+        // A store in memory keeps everything.
+        let _ = world.store.tamper(place);
+        world
+    }
+
+    /// The same with a store that nobody has checked.
+    pub fn unchecked(seed: u64, options: Options) -> Self {
         let credential = options.credentials.first().cloned();
         let store = SharedStore::in_memory(options);
         let clock = WorldClock::starting_at(VIRTUAL_START);
@@ -355,14 +373,21 @@ impl Drop for World {
 /// # Errors
 /// What the test returns, with the world's report.
 pub fn simulate(seed: u64, test: impl AsyncFnOnce(&World) -> Result<()>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()?;
-    runtime.block_on(async {
+    virtual_time()?.block_on(async {
         let world = World::in_process(seed);
         test(&world)
             .await
             .map_err(|error| error.context(world.report()))
     })
+}
+
+/// A runtime in which time passes only while everybody waits.
+///
+/// # Errors
+/// If the machine has none left.
+pub fn virtual_time() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
 }

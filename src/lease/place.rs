@@ -107,6 +107,10 @@ impl<B: Bucket, E: Env> Leases<B, E> {
         base: Option<&Version>,
         mut lease: Lease,
     ) -> Result<Placed, Error> {
+        if base.is_none() {
+            // Whoever wrote the version that is replaced else has checked the store.
+            self.store.check_conditions().await?;
+        }
         let name = &lease.name.clone();
         let mut write = Write {
             key: lease_key(name),

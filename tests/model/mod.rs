@@ -146,9 +146,19 @@ impl World {
         self.store_on(&Clock::default())
     }
 
+    /// The store as an instance sees it that does not trust it yet, and draws random
+    /// bits of its own.
+    pub fn unchecked_store(&self, seed: u64) -> Rc<Store<ModelBucket, ModelEnv>> {
+        let own = Some(Cell::new(seed));
+        Rc::new(Store::new(
+            ModelBucket(self.0.clone()),
+            ModelEnv(self.0.clone(), Clock::default(), own),
+        ))
+    }
+
     /// The same for an instance with a clock of its own.
     pub fn store_on(&self, clock: &Clock) -> Rc<Store<ModelBucket, ModelEnv>> {
-        Rc::new(Store::new(
+        Rc::new(Store::trusting(
             ModelBucket(self.0.clone()),
             ModelEnv(self.0.clone(), clock.clone(), None),
         ))
@@ -157,7 +167,7 @@ impl World {
     /// The store as an instance sees it whose random bits depend on nobody else's.
     pub fn store_drawing(&self, seed: u64) -> Rc<Store<ModelBucket, ModelEnv>> {
         let own = Some(Cell::new(seed));
-        Rc::new(Store::new(
+        Rc::new(Store::trusting(
             ModelBucket(self.0.clone()),
             ModelEnv(self.0.clone(), Clock::default(), own),
         ))

@@ -9,6 +9,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use host_test::artifact::Artifact;
 use host_test::bindings::blob::Reference;
+use host_test::bindings::doctor::Verdict;
 use host_test::bindings::lease::{AcquireOutcome, Grant, ReleaseOutcome, RenewOutcome, Request};
 use host_test::bindings::log::{
     AppendOptions, AppendOutcome, CreateOutcome, Cursor, ReadLimit, ReadOutcome, Settings, Token,
@@ -23,9 +24,9 @@ use host_test::clock::{UnixMs, WorldClock};
 use host_test::host::Instance;
 use host_test::random::Seeded;
 use host_test::readback::{ALL, START};
-use host_test::store::{SharedStore, Totals};
+use host_test::store::{Options, SharedStore, Totals};
 use host_test::synthetic::{SyntheticLog, SyntheticServer};
-use host_test::world::{Site, World, simulate};
+use host_test::world::{Site, World, simulate, virtual_time};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -216,6 +217,7 @@ fn kinds(totals: &Totals) -> String {
 
 fn measure(book: &mut Book) -> Result<()> {
     simulate(SEED, async |world| appends(world, book).await)?;
+    new_installation(book)?;
     simulate(SEED, async |world| tails_and_reads(world, book).await)?;
     simulate(SEED, async |world| retention(world, book).await)?;
     simulate(SEED, async |world| replays(world, book).await)?;
@@ -308,7 +310,10 @@ fn at(offset: u64) -> Cursor {
 async fn appends(world: &World, book: &mut Book) -> Result<()> {
     let store = world.store();
     let (mut a, mut b) = (world.instance("a").await?, world.instance("b").await?);
-    book.charge("create", 2, store, create(&mut a, "created", true))
+    // The first of an instance looks whether the store was checked.
+    book.charge("create", 3, store, create(&mut a, "created", true))
+        .await?;
+    book.charge("create.another", 2, store, create(&mut a, "another", true))
         .await?;
     book.charge("create.exists", 2, store, create(&mut b, "created", false))
         .await?;
@@ -329,6 +334,25 @@ async fn appends(world: &World, book: &mut Book) -> Result<()> {
     let mut restarted = world.instance("d").await?;
     book.charge("claim.again", 2, store, claim(&mut restarted, 8))
         .await
+}
+
+/// The first creation in an installation, with the check of the store, and an
+/// examination.
+fn new_installation(book: &mut Book) -> Result<()> {
+    virtual_time()?.block_on(async {
+        let world = World::unchecked(SEED, Options::default());
+        let store = world.store();
+        let mut instance = world.instance("a").await?;
+        let created = create(&mut instance, "l", true);
+        book.charge("create.first-of-all", 36, store, created)
+            .await?;
+        let examined = async {
+            let report = instance.doctor().examine().await??;
+            ensure!(report.verdict == Verdict::Passed, "{report:?}");
+            Ok(())
+        };
+        book.charge("doctor.examine", 150, store, examined).await
+    })
 }
 
 async fn tails_and_reads(world: &World, book: &mut Book) -> Result<()> {
@@ -569,7 +593,7 @@ async fn leases(world: &World, book: &mut Book) -> Result<()> {
     let (mut a, mut b) = (world.instance("a").await?, world.instance("b").await?);
     let began_at = world.clock().now_ms();
     let grant = book
-        .charge("lease.acquire.first", 3, store, acquire(&mut a))
+        .charge("lease.acquire.first", 4, store, acquire(&mut a))
         .await?;
     book.note(Row {
         operation: "lease.acquire.first-ms",
@@ -821,7 +845,7 @@ async fn manifests(world: &World, book: &mut Book) -> Result<()> {
     let store = world.store();
     let (mut a, mut b) = (world.instance("a").await?, world.instance("b").await?);
     let committed = set_one(&mut a, "m", 0, "x", 1);
-    book.charge("manifest.commit.first", 2, store, committed)
+    book.charge("manifest.commit.first", 3, store, committed)
         .await?;
     let committed = set_one(&mut a, "m", 1, "x", 2);
     book.charge("manifest.commit.warm", 1, store, committed)

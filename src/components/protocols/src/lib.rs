@@ -12,6 +12,7 @@ mod bindings;
 mod blob;
 mod collection;
 mod convert;
+mod doctor;
 mod instance;
 mod lease;
 mod log;
