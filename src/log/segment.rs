@@ -264,10 +264,12 @@ impl Segment {
     /// Its records from `offset` on, with their offsets.
     pub fn records_from(&self, offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
         let skip = offset.saturating_sub(self.header.base_offset);
-        (self.header.base_offset..)
-            .zip(&self.records)
+        self.records
+            .iter()
+            // Behind the last record there may be no number left.
+            .zip(self.header.base_offset..)
             .skip(usize::try_from(skip).unwrap_or(usize::MAX))
-            .filter_map(|(offset, range)| Some((offset, self.body.get(range.clone())?)))
+            .filter_map(|(range, offset)| Some((offset, self.body.get(range.clone())?)))
     }
 
     /// How much memory it holds.

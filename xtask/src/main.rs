@@ -13,6 +13,7 @@ mod componentize;
 mod compose;
 mod documents;
 mod examples;
+mod fuzz;
 mod harness;
 mod hosts;
 mod interface;
@@ -43,6 +44,7 @@ const COMMANDS: &[Command] = &[
     package::COMMAND,
     compose::COMMAND,
     bench::COMMAND,
+    fuzz::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
     Command::harness(
         "simulate",

@@ -17,7 +17,7 @@ use crate::artifacts::{ARTIFACTS, Source};
 use crate::cli::{Action, Command};
 use crate::tally::Tally;
 use crate::toolchain::{self, Toolchain, Wish};
-use crate::{build, documents, examples, harness, hosts, npm, process, workspace};
+use crate::{build, documents, examples, fuzz, harness, hosts, npm, process, workspace};
 
 /// `cargo xtask test`.
 pub const COMMAND: Command = Command {
@@ -41,6 +41,7 @@ Runs the named steps; all of them if none is named:
   core       tests of the core and of its component
   bucket-s3  tests of the S3 component
   xtask      tests of these commands
+  fuzz       a moment of `cargo xtask fuzz` for each decoder
   host-test  tests of the finished components in the harness
   simulate   a short `cargo xtask simulate`
   budget     what every operation costs, as `cargo xtask budget`
@@ -107,6 +108,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "bucket-s3",
         run: || tests(BUCKET_S3),
+    },
+    Step {
+        name: "fuzz",
+        run: fuzz::tally,
     },
     Step {
         name: "host-test",
@@ -219,8 +224,12 @@ fn cargo(arguments: &[&str]) -> Program {
 }
 
 fn format() -> Result<Tally> {
-    process::run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    Ok(Tally::check())
+    let mut tally = Tally::default();
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let check = ["fmt", "--all", "--check", "--manifest-path", manifest];
+        tally.add(process::run(&mut cargo(&check)));
+    }
+    Ok(tally)
 }
 
 fn documents() -> Result<Tally> {
