@@ -139,6 +139,10 @@ impl GuestTransaction for Transaction {
             };
             match manifest::commit(&self.table, &change) {
                 Ok(CommitOutcome::Committed(version)) => return Ok(Outcome::Committed(version)),
+                // So late that nobody can tell any more what changed since: an earlier
+                // attempt may be among it.
+                Ok(CommitOutcome::Conflict(conflict))
+                    if conflict.keys.is_empty() && !why.is_empty() => {}
                 Ok(CommitOutcome::Conflict(conflict)) => {
                     return Ok(Outcome::Conflict(conflict.keys));
                 }
