@@ -14,6 +14,7 @@ use crate::bucket::{
 };
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::{Name, blob_key, quoted};
 use crate::slots::at_key;
 use crate::store::Store;
@@ -184,7 +185,11 @@ impl<B: Bucket, E: Env> Blobs<B, E> {
                 Ok(PutOutcome::PreconditionFailed) => {
                     let reply = self.store.get(Read::all(key.clone())).await;
                     match reply.map_err(|error| at_key(key, error))?.found {
-                        Found::Object(object) if object.body == write.body => return Ok(()),
+                        Found::Object(object)
+                            if object.body == write.body || off(Guard::StoredCompared) =>
+                        {
+                            return Ok(());
+                        }
                         Found::Object(_) => return Err(differs(key)),
                         Found::Absent | Found::Unchanged => None,
                     }
@@ -224,7 +229,9 @@ impl<B: Bucket, E: Env> Blobs<B, E> {
         let replies = self.read(space, references, Read::all).await?;
         for ((key, reply), reference) in replies.into_iter().zip(references) {
             bodies.push(match reply.found {
-                Found::Object(object) if Digest::of(&object.body) == reference.digest => {
+                Found::Object(object)
+                    if Digest::of(&object.body) == reference.digest || off(Guard::DigestRead) =>
+                {
                     Some(object.body)
                 }
                 Found::Object(_) => return Err(differs(&key)),

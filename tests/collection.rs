@@ -21,9 +21,10 @@ use ifmatch::blob::{Digest, Generation, Reference};
 use ifmatch::bucket::{BucketError, PutOutcome};
 use ifmatch::error::Error;
 use ifmatch::manifest::{
-    At, Change, CommitOutcome, Dependency, Edit, KeepVersions, SweepReport, VersionPin,
+    At, Change, CommitOutcome, Dependency, Edit, KeepVersions, Part, SweepReport,
+    TransactionOutcome, VersionPin,
 };
-use model::manifest::{Instance, change, commit, fenced, latest_of};
+use model::manifest::{Instance, change, commit, fenced, key, latest_of};
 use model::{Answer, HOUR_MS, Op, Request, World};
 
 /// Stores a blob under a generation, as a fresh instance.
@@ -344,6 +345,68 @@ fn scenario_46_a_list_of_blobs_that_is_a_day_old_deletes_nothing_live() {
     }
     asleep.finish().unwrap();
     check_all(&world);
+}
+
+#[test]
+fn what_a_transaction_names_stays() {
+    let world = World::new();
+    let writer = world.manifests();
+    commit(&world, &writer, &change(0, "a=1"));
+    world.run(writer.commit("n", &change(0, "a=1"))).unwrap();
+    let blob = put(&world, 0, "one");
+    let parts =
+        [("m", naming(1, "b", &[blob])), ("n", change(1, "b=1"))].map(|(name, change)| Part {
+            name: name.to_owned(),
+            change,
+        });
+    let outcome = world.run(writer.transact(&parts)).unwrap();
+    assert!(matches!(outcome, TransactionOutcome::Committed(_)));
+    commit(&world, &writer, &change(2, "c=1"));
+    for _ in 0..4 {
+        sweep(&world);
+    }
+    assert!(is_stored(&world, blob));
+    check_all(&world);
+}
+
+#[test]
+fn a_sweep_that_sleeps_through_a_trim_begins_again() {
+    let world = World::new();
+    let writer = world.manifests();
+    let blob = put(&world, 0, "one");
+    commit(&world, &writer, &naming(0, "k", &[blob]));
+    sweep(&world);
+    sweep(&world);
+    let sleepy = world.manifests();
+    latest_of(&world, &sleepy);
+    let removal = Change {
+        depends_on: Dependency::Nothing,
+        ..change(3, "k-")
+    };
+    let mut ghost = world.start(sleepy.commit("m", &removal));
+    ghost.serve_until("PUT");
+    assert_eq!(commit(&world, &writer, &change(3, "x=1")), 4);
+    world.advance_ms(2 * HOUR_MS);
+    let trim = |keep| world.run(world.manifests().trim("m", keep)).unwrap();
+    assert_eq!(trim(KeepVersions::Newest(1)).first_kept, 4);
+    // The collector has raised the generation, and read that version 4 is kept.
+    let collector = world.manifests();
+    let mut op = world.start(collector.sweep("m"));
+    op.serve_until("PUT");
+    op.serve();
+    while op.request().unwrap().key() != key(4) {
+        op.serve();
+    }
+    // Then that is trimmed, and somebody who slept puts a version in its place that
+    // counts for nothing, and does not name the blob.
+    world.advance_ms(2 * HOUR_MS);
+    assert_eq!(commit(&world, &writer, &change(5, "x=2")), 6);
+    assert_eq!(trim(KeepVersions::From(5)).first_kept, 5);
+    assert!(world.object(&key(4)).is_none());
+    ghost.serve();
+    assert!(world.object(&key(4)).is_some());
+    op.finish().unwrap();
+    assert!(is_stored(&world, blob));
 }
 
 #[test]

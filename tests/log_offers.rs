@@ -627,6 +627,28 @@ fn scenario_99_an_offer_out_of_sequence_is_taken_by_nobody() {
 }
 
 #[test]
+fn scenario_99_an_offer_that_waits_for_the_batch_before_it_is_not_refused() {
+    let scene = Scene::new();
+    let mut taker = scene.combining("b", SHARED);
+    let writer = scene.world.instance();
+    let (options, records) = (produced("p", 1), batch("second"));
+    let mut op = scene.world.start(writer.append("l", &records, &options));
+    assert!(op.serve_until("PUT").key().contains("-o"));
+    op.serve();
+    // Behind what it sees there, its batch is out of sequence, as yet.
+    scene.rival(1);
+    op.serve_until("GET");
+    op.serve();
+    let (options, records) = (produced("p", 0), batch("first"));
+    let first = scene.rival.append("l", &records, &options);
+    offset_of(scene.world.run(first));
+    taker.serve();
+    offset_of(taker.finish());
+    offset_of(op.finish());
+    assert_eq!(scene.contents(), ["first", "b", "second"]);
+}
+
+#[test]
 fn scenario_100_a_damaged_or_missing_offer_is_reported_with_its_key() {
     let scene = Scene::new();
     let mut op = scene.offering("a", SHARED);

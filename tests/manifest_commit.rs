@@ -193,6 +193,34 @@ fn scenario_47_a_state_put_together_wrongly_is_refused() {
 }
 
 #[test]
+fn scenario_47_a_version_that_does_not_follow_is_refused() {
+    // The same changes twice, under other commit ids.
+    let worlds = [1, 2].map(|random| {
+        let world = World::new();
+        world.set_random(random);
+        let writer = world.manifests();
+        commit(&world, &writer, &change(0, "a=1"));
+        let follower = world.manifests();
+        latest_of(&world, &follower);
+        commit(&world, &writer, &change(1, "b=2"));
+        (world, follower)
+    });
+    let [(world, follower), (foreign, _)] = worlds;
+    let body = foreign.object(&key(2)).unwrap().body;
+    world.corrupt(&key(2), |own| *own = body);
+    let followed = world.run(follower.latest("m")).map(drop);
+    let listed = world
+        .run(world.manifests().history("m", None, 10))
+        .map(drop);
+    for result in [followed, listed] {
+        assert!(
+            matches!(&result, Err(Error::Corrupt(text)) if text.contains(&key(2))),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
 fn scenario_26_one_token_fences_a_log_and_a_manifest() {
     let world = World::new();
     let (old, new) = (world.leases(), world.leases());
@@ -257,6 +285,8 @@ fn a_named_change_is_committed_once_whoever_repeats_it() {
         id: Some("order-7".to_owned()),
         ..change(1, "x=1")
     };
+    let follower = world.manifests();
+    latest_of(&world, &follower);
     let mut op = world.start(writer.commit("m", &named));
     let put = op.serve_until("PUT");
     world.apply(&put);
@@ -275,6 +305,9 @@ fn a_named_change_is_committed_once_whoever_repeats_it() {
         matches!(outcome, CommitOutcome::Indeterminate(_)),
         "{outcome:?}"
     );
+    // One that followed to this version, and one that comes to it later.
+    latest_of(&world, &follower);
+    assert_eq!(commit(&world, &follower, &named), 2);
     let other = world.manifests();
     for version in 2..80 {
         commit(&world, &other, &change(version, "x=9"));

@@ -74,6 +74,37 @@ fn scenario_49_a_fork_outlives_what_its_parent_forgets() {
 }
 
 #[test]
+fn scenario_49_what_a_fork_copies_stays_while_it_is_copied() {
+    let world = World::new();
+    let writer = world.manifests();
+    // Short, so that a collector is through before the fork's pin ends.
+    let grace = Grace {
+        period_ms: 10_000,
+        margin_ms: 2_000,
+    };
+    world.run(writer.create("m", grace)).unwrap();
+    let blobs = Blobs::new(world.store());
+    let stored = blobs.put("m", Generation(0), vec![b"shared".to_vec()]);
+    let mut first = change(1, "a=1");
+    first.edits[0].blobs = world.run(stored).unwrap();
+    commit(&world, &writer, &first);
+    commit(&world, &writer, &change(2, "a=3"));
+    let forker = world.manifests();
+    let mut op = world.start(forker.fork("m", 2, "child"));
+    while !op.request().unwrap().key().starts_with("blob/m/") {
+        op.serve();
+    }
+    for _ in 0..3 {
+        world.advance_ms(60_000);
+        let trimmed = world.run(writer.trim("m", KeepVersions::Newest(1)));
+        assert_eq!(trimmed.unwrap().first_kept, 2);
+        world.run(writer.sweep("m")).unwrap();
+    }
+    assert_eq!(op.finish().unwrap(), ForkOutcome::Forked);
+    assert_eq!(items_of(&world, "child"), (1, "a=1".to_owned()));
+}
+
+#[test]
 fn a_fork_is_made_once() {
     let world = World::new();
     let writer = world.manifests();

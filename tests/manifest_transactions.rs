@@ -14,9 +14,13 @@
 
 mod model;
 
+use std::collections::BTreeMap;
+
 use ifmatch::bucket::{BucketError, PutOutcome};
 use ifmatch::error::Error;
-use ifmatch::manifest::{At, Change, CommitOutcome, Dependency, Part, State, TransactionOutcome};
+use ifmatch::manifest::{
+    At, Change, CommitOutcome, Dependency, KeepVersions, Part, State, TransactionOutcome,
+};
 use model::manifest::{Instance, change, fenced, words};
 use model::{Answer, HOUR_MS, Op, World};
 
@@ -88,6 +92,20 @@ fn serve_until_decision<T>(op: &mut Op<'_, T>) {
     }
 }
 
+/// Serves anything until it is about to look at a decision.
+fn serve_until_look<T>(op: &mut Op<'_, T>) {
+    while !op.request().unwrap().key().starts_with("_transaction/") {
+        op.serve();
+    }
+}
+
+/// Deletes the only decision.
+fn collect_decision(world: &World) {
+    let keys = world.keys();
+    let decision = keys.iter().find(|key| key.starts_with("_transaction/"));
+    world.0.borrow_mut().objects.remove(decision.unwrap());
+}
+
 #[test]
 fn a_transaction_costs_its_preparations_and_one_request() {
     let (world, instance) = begun();
@@ -146,6 +164,20 @@ fn nothing_of_a_transaction_is_seen_before_it_is_decided_and_then_all() {
         op.finish().unwrap(),
         TransactionOutcome::Committed(vec![2, 2])
     );
+}
+
+#[test]
+fn a_trim_keeps_the_version_before_an_undecided_one() {
+    let (world, instance) = begun();
+    commit_to(&world, &instance, "a", &change(1, "x=1"));
+    let driver = world.manifests();
+    let parts = parts(1, "y=1", "y=1");
+    let mut op = world.start(driver.transact(&parts));
+    serve_until_decision(&mut op);
+    world.advance_ms(2 * HOUR_MS);
+    let report = world.run(instance.trim("a", KeepVersions::Newest(1)));
+    assert_eq!(report.unwrap().first_kept, 2);
+    assert_eq!(latest(&world, "a"), (2, "x=1".to_owned()));
 }
 
 #[test]
@@ -333,11 +365,7 @@ fn a_driver_that_sleeps_until_its_decision_was_collected_decides_nothing() {
     commit_to(&world, &world.manifests(), "a", &change(1, "y=2"));
     // Both chains have gone on for long, and the decision against it is collected.
     world.advance_ms(2 * HOUR_MS);
-    let decision = world
-        .keys()
-        .into_iter()
-        .find(|key| key.starts_with("_transaction/"));
-    world.0.borrow_mut().objects.remove(&decision.unwrap());
+    collect_decision(&world);
     // It prepares b, and decides for itself. That comes too late for everybody.
     serve_until_decision(&mut driver);
     driver.serve();
@@ -356,21 +384,8 @@ fn a_waiter_that_sleeps_until_the_decision_was_collected_does_no_harm() {
     let behind = change(1, "y=2");
     let mut waiting = world.start(waiter.commit("a", &behind));
     let mut reading = world.start(reader.latest("a"));
-    for op_until_decision in [true, false] {
-        loop {
-            let request = match op_until_decision {
-                true => waiting.request(),
-                false => reading.request(),
-            };
-            if request.unwrap().key().starts_with("_transaction/") {
-                break;
-            }
-            match op_until_decision {
-                true => waiting.serve(),
-                false => reading.serve(),
-            };
-        }
-    }
+    serve_until_look(&mut waiting);
+    serve_until_look(&mut reading);
     driver.serve();
     assert_eq!(
         driver.finish().unwrap(),
@@ -380,15 +395,80 @@ fn a_waiter_that_sleeps_until_the_decision_was_collected_does_no_harm() {
         commit_to(&world, &world.manifests(), name, &change(2, "z=3"));
     }
     world.advance_ms(2 * HOUR_MS);
-    let decision = world
-        .keys()
-        .into_iter()
-        .find(|key| key.starts_with("_transaction/"));
-    world.0.borrow_mut().objects.remove(&decision.unwrap());
+    collect_decision(&world);
     assert_eq!(waiting.finish().unwrap(), CommitOutcome::Committed(4));
     assert_eq!(latest(&world, "a"), (4, "x=1 y=2 z=3".to_owned()));
     let read = reading.finish().unwrap().unwrap();
     assert_ne!(words(&read.items), "x=0", "that was long ago");
+}
+
+#[test]
+fn a_refusal_behind_the_collection_of_a_decision_changes_nothing() {
+    let (world, instance) = begun();
+    let both = parts(1, "x=1", "x=1");
+    let mut driver = world.start(instance.transact(&both));
+    serve_until_decision(&mut driver);
+    let (waiter, reader) = (world.manifests(), world.manifests());
+    let behind = change(1, "y=2");
+    let mut waiting = world.start(waiter.commit("a", &behind));
+    let mut reading = world.start(reader.at("a", 2, None));
+    serve_until_look(&mut waiting);
+    serve_until_look(&mut reading);
+    // It takes effect, and the driver, who does not learn of it, sleeps.
+    world.apply(&driver.request().unwrap());
+    let lost = PutOutcome::Indeterminate("reset".to_owned());
+    driver.answer(Answer::Put(Ok(lost)));
+    for name in ["a", "b"] {
+        commit_to(&world, &world.manifests(), name, &change(2, "z=3"));
+    }
+    world.advance_ms(2 * HOUR_MS);
+    collect_decision(&world);
+    // The waiter finds no decision, and refuses.
+    assert_eq!(waiting.finish().unwrap(), CommitOutcome::Committed(4));
+    assert!(
+        world
+            .keys()
+            .iter()
+            .any(|key| key.starts_with("_transaction/"))
+    );
+    let outcome = driver.finish().unwrap();
+    assert_eq!(outcome, TransactionOutcome::Committed(vec![2, 2]));
+    let At::Snapshot(seen) = reading.finish().unwrap() else {
+        panic!("the version is there");
+    };
+    assert_eq!(seen.summary.state, State::Committed);
+    assert_eq!(words(&seen.items), "x=1");
+}
+
+#[test]
+fn what_aborted_transactions_changed_is_in_no_version() {
+    let (world, instance) = begun();
+    // So large that versions build on each other.
+    let mut expected: BTreeMap<String, String> = (0..300)
+        .map(|number| (format!("k{number:04}"), "a-first-value".to_owned()))
+        .collect();
+    let all = |expected: &BTreeMap<String, String>| {
+        let words = expected.iter().map(|(key, value)| format!("{key}={value}"));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    commit_to(&world, &instance, "a", &change(1, &all(&expected)));
+    expected.insert("x".to_owned(), "0".to_owned());
+    commit_to(&world, &instance, "b", &change(1, "x=1"));
+    for number in 0..20 {
+        let base = 2 + 2 * number;
+        // b has changed since, so a is prepared in vain.
+        let both = [
+            part("a", change(base, &format!("k{number:04}=never"))),
+            part("b", change(1, "x=2")),
+        ];
+        let outcome = world.run(instance.transact(&both)).unwrap();
+        assert!(matches!(outcome, TransactionOutcome::Conflict(..)));
+        let key = format!("k{:04}", 100 + number);
+        let edit = change(base + 1, &format!("{key}={number}"));
+        assert_eq!(commit_to(&world, &instance, "a", &edit), base + 2);
+        expected.insert(key, number.to_string());
+        assert_eq!(latest(&world, "a"), (base + 2, all(&expected)));
+    }
 }
 
 #[test]

@@ -287,8 +287,12 @@ fn what_stands_in_a_trimmed_slot_is_neither_read_nor_followed() {
     for op in &mut ops {
         op.serve_until("PUT");
     }
-    let other = world.manifests();
-    for version in 3..20 {
+    let (other, late) = (world.manifests(), world.manifests());
+    commit(&world, &other, &change(3, "k=3"));
+    // A reader has seen in a listing that this is the newest, and sleeps as well.
+    let mut sleeper = world.start(late.latest("m"));
+    sleeper.serve();
+    for version in 4..20 {
         commit(&world, &other, &change(version, &format!("k={version}")));
     }
     world.advance_ms(2 * HOUR_MS);
@@ -298,6 +302,8 @@ fn what_stands_in_a_trimmed_slot_is_neither_read_nor_followed() {
         op.serve();
     }
     assert_eq!(latest_of(&world, &reader).unwrap().summary.version, 20);
+    let seen = sleeper.finish().unwrap().unwrap();
+    assert_eq!(seen.summary.version, 20);
     let [a, b] = ops;
     assert_eq!(a.finish().unwrap(), CommitOutcome::Committed(21));
     assert_eq!(b.finish().unwrap(), CommitOutcome::Committed(22));

@@ -201,7 +201,8 @@ impl<B: Bucket, E: Env> Leases<B, E> {
         let now_ms = self.store.monotonic_ms();
         let wait_ms = if view.is_reservation() && view.is_for(&request.holder) {
             view.settles_in_ms(now_ms)
-        } else if view.lease.token.0 >= observed_at.unix_ms.saturating_add(LEAD_MS)
+        } else if !off(Guard::TokensNotFarAhead)
+            && view.lease.token.0 >= observed_at.unix_ms.saturating_add(LEAD_MS)
             && self.is_free(seen, request)
         {
             view.lease.bounds.pause_ms()
@@ -240,7 +241,7 @@ impl<B: Bucket, E: Env> Leases<B, E> {
             bounds,
             note: request.note.clone(),
         };
-        if seen.view.is_none() && seen.observed_at.is_some() {
+        if seen.view.is_none() && seen.observed_at.is_some() && !off(Guard::ReservationFirst) {
             lease.state = State::Handover(request.holder.clone());
             lease.duration_ms = bounds.reservation_ms();
         } else {
@@ -257,7 +258,10 @@ impl<B: Bucket, E: Env> Leases<B, E> {
     fn next_token(&self, name: &Name, seen: &Seen) -> Result<Epoch, Error> {
         let last = seen.view.as_ref().map_or(0, |view| view.lease.token.0);
         let step = u64::from(!off(Guard::TokenAboveLast));
-        let above = last.max(self.memory.borrow().highest(name)) + step;
+        let above = match off(Guard::HighestTokenKnown) {
+            true => last,
+            false => last.max(self.memory.borrow().highest(name)),
+        } + step;
         let token = match (&seen.view, seen.observed_at) {
             (Some(view), _) if view.is_reservation() => {
                 let Some(modified_at) = view.modified_at else {

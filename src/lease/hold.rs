@@ -75,7 +75,9 @@ impl<B: Bucket, E: Env> Leases<B, E> {
                 None => RenewOutcome::Lost(self.remembered_status(grant)),
             },
             Changed::Lost(status) => {
-                self.memory.borrow_mut().stop_relying(&grant.name);
+                if !off(Guard::RelianceEnds) {
+                    self.memory.borrow_mut().stop_relying(&grant.name);
+                }
                 RenewOutcome::Lost(status)
             }
             Changed::Unknown(why) => RenewOutcome::Indeterminate(why),

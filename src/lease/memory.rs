@@ -172,7 +172,9 @@ impl Memory {
             entry.highest = entry.highest.max(token.0);
             // Once another token is granted, or the object is deleted, nothing rests
             // on an earlier grant any more.
-            entry.reliance = entry.reliance.filter(|known| known.token == token);
+            entry.reliance = entry
+                .reliance
+                .filter(|known| known.token == token || off(Guard::RelianceEnds));
         });
     }
 

@@ -6,6 +6,7 @@
 //! lease into the component, and accept more than is ever written.
 
 use crate::codec::{DecodeError, crc32c};
+use crate::guards::{Guard, off};
 use crate::keys::Name;
 use crate::lease::clock::ClockBounds;
 use crate::token::Epoch;
@@ -184,7 +185,7 @@ fn covered_by_checksum(body: &[u8]) -> Result<&[u8], DecodeError> {
     let (body, digits) = body.split_at_checked(at).ok_or(ENDS)?;
     let covered = body.strip_suffix(BEFORE_CHECKSUM).ok_or(ENDS)?;
     // Compared as text: other digits with the same value are a flipped bit, too.
-    if format!("{:08x}", crc32c(&[covered])).as_bytes() != digits {
+    if format!("{:08x}", crc32c(&[covered])).as_bytes() != digits && !off(Guard::Checksums) {
         return Err(DecodeError::Corrupt("its checksum does not match"));
     }
     Ok(covered)

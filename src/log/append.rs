@@ -349,7 +349,10 @@ impl Batch<'_> {
     /// the same segment give it the same id, so that both are told of it; in different
     /// slots, they write different segments.
     fn commit_id_in(&self, slot: Slot) -> u128 {
-        self.commit_id.wrapping_add(slot.0.into())
+        match off(Guard::CommitIdOfSlot) {
+            true => self.commit_id,
+            false => self.commit_id.wrapping_add(slot.0.into()),
+        }
     }
 
     /// The batch as the table of producers knows it.

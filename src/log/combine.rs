@@ -225,7 +225,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     }
                     return Ok(Turn::Go(first_look));
                 }
-                Ok(PutOutcome::Indeterminate(_)) => in_doubt = true,
+                Ok(PutOutcome::Indeterminate(_)) => in_doubt = !off(Guard::DoubtfulOfferOpen),
                 Err(error) if error.is_transient() => {}
                 Err(error) => {
                     contest.open.offer.take_if(|_| !in_doubt);
@@ -314,6 +314,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let newest = listing.newest.unwrap_or(Slot::FIRST);
         if let Some(open) = &contest.open.offer
             && newest > offers::last_chance(open.base)
+            && !off(Guard::CombineInWindow)
         {
             // Only the last slot of its window still tells what became of it.
             contest.newest = newest;
@@ -406,7 +407,11 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 Some(outcome)
             }
             // An offer that waits may still be taken when its turn has come.
-            Judgement::Unless(outcome) if contest.open.offer.is_none() => Some(outcome),
+            Judgement::Unless(outcome)
+                if contest.open.offer.is_none() || off(Guard::RefusalWithoutOffer) =>
+            {
+                Some(outcome)
+            }
             Judgement::Unless(_) | Judgement::Admitted => None,
         };
         contest.misses = 0;
@@ -448,7 +453,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         };
         let mut before: Option<&str> = None;
         for object in &page.objects {
-            if before.is_some_and(|before| before >= object.key.as_str()) {
+            if before.is_some_and(|before| before >= object.key.as_str())
+                && !off(Guard::ListingInOrder)
+            {
                 return Err(Error::Unsupported(format!(
                     "the store does not list {prefix} in order"
                 )));
@@ -474,7 +481,7 @@ fn chosen(batch: &Batch<'_>, tail: &Tail, slot: Slot, listing: &Listing) -> Vec<
     let mut next_offset = tail.next_offset;
     let mut account = |stamp: &Option<_>, records: u32| {
         if let Some(stamp) = stamp {
-            if producers.judge(stamp) != Verdict::Next {
+            if producers.judge(stamp) != Verdict::Next && !off(Guard::OfferSequence) {
                 return false;
             }
             producers = producers.with(stamp, next_offset, records);
@@ -489,8 +496,8 @@ fn chosen(batch: &Batch<'_>, tail: &Tail, slot: Slot, listing: &Listing) -> Vec<
     let mut taken: Vec<Offer> = Vec::new();
     let (mut records, mut bytes) = (0_usize, 0_usize);
     for (offer, _) in listing.offers.iter().rev() {
-        if !offers::in_window(offer.base, slot)
-            || offer.commit_id == batch.commit_id
+        if (!offers::in_window(offer.base, slot) && !off(Guard::OfferWindow))
+            || (offer.commit_id == batch.commit_id && !off(Guard::OwnOfferSkipped))
             || (tail.settled.iter().any(|it| it.is(offer)) && !off(Guard::OfferTakenOnce))
         {
             continue;

@@ -17,6 +17,7 @@ use crate::bucket::{
 use crate::codec::Header;
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::slots::{StateReply, at_key, refused};
 use maybe_async::maybe_async;
@@ -125,7 +126,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     // before is what was acknowledged. Without this look, somebody who
                     // slept might pack what others put into deleted slots.
                     let now = self.chain.state(self.store()).await?;
-                    if now.first_kept() != from || now.state().plan() != Some(end) {
+                    let still = now.first_kept() == from && now.state().plan() == Some(end);
+                    if !still && !off(Guard::PlanSeenAgain) {
                         state = now;
                         continue;
                     }
@@ -275,6 +277,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             }
             match self.store().put(&write).await {
                 Ok(PutOutcome::Written { .. }) => return Ok(pack),
+                Ok(PutOutcome::Indeterminate(_)) if off(Guard::PackStored) => return Ok(pack),
                 Ok(PutOutcome::PreconditionFailed | PutOutcome::Indeterminate(_)) => {}
                 Err(error) if error.is_transient() => {
                     refusal = Some(error);
@@ -283,7 +286,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 Err(error) => return Err(at_key(&write.key, error)),
             }
             match self.pack_header(pack).await? {
-                Some(found) if holds_the_same(&found, &header) => return Ok(pack),
+                Some(found) if holds_the_same(&found, &header) || off(Guard::PackCompared) => {
+                    return Ok(pack);
+                }
                 Some(_) => {
                     return Err(Error::Corrupt(format!(
                         "{}: it holds other segments than the log does",

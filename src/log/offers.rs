@@ -12,6 +12,7 @@ use core::fmt::Write as _;
 use super::producers::Stamp;
 use super::segment::{OFFERS, RECORDS_MAX, SETTLED};
 use crate::codec::{DecodeError, Decoder, Header, crc32c};
+use crate::guards::{Guard, off};
 use crate::keys::{ChainKeys, Slot};
 
 /// An offer based on slot n may be taken in slots n + 1 to n + `WINDOW`, and
@@ -103,7 +104,10 @@ impl Offer {
     /// The last slot that can have taken the offer with this key, or `None` if it is
     /// not that of an offer.
     pub(super) fn needed_until(keys: &ChainKeys, key: &str) -> Option<Slot> {
-        Offer::parse(keys, key).map(|offer| last_chance(offer.base))
+        Offer::parse(keys, key).map(|offer| match off(Guard::OffersKept) {
+            true => offer.base,
+            false => last_chance(offer.base),
+        })
     }
 
     /// The bytes that describe it, besides its base.

@@ -9,6 +9,7 @@ use super::read::Fetched;
 use super::segment::{SECTIONS, Segment};
 use crate::bucket::StoreTime;
 use crate::codec::{DecodeError, Decoder, Header, Kind, Section, Tag, crc32c};
+use crate::guards::{Guard, off};
 use crate::keys::{Name, Slot};
 
 /// At most this many segments become one pack: what one page of a listing shows.
@@ -129,7 +130,10 @@ pub(super) fn encode(segments: &[Fetched]) -> Result<(PackKey, Header, Vec<u8>),
     let key = PackKey {
         start: oldest.header.base_offset,
         end: last.segment.end_offset(),
-        slot: oldest.header.slot,
+        slot: match off(Guard::PackNamesSlot) {
+            true => Slot::FIRST,
+            false => oldest.header.slot,
+        },
     };
     let header = Header {
         kind: Kind::Pack,
@@ -221,7 +225,7 @@ impl Pack {
                 && segment.header.slot == place.slot
                 && segment.header.base_offset == place.base_offset
                 && segment.end_offset() == place.end_offset;
-            if !follows || !in_place {
+            if (!follows || !in_place) && !off(Guard::PackInPlace) {
                 return Err(WRONG_INDEX);
             }
             segments.push(Fetched {

@@ -10,6 +10,7 @@ use crate::bucket::{Bucket, Found, PAGE_OBJECTS_MAX, Read, StoreTime};
 use crate::codec::{HEADER_BYTES_MAX, Header};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::slots::{StateReply, at_key, refused};
 use maybe_async::maybe_async;
 
@@ -41,7 +42,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             let pack = PackKey::parse(self.name(), &object.key).ok_or_else(|| {
                 Error::Corrupt(format!("{}: this key does not belong here", object.key))
             })?;
-            if packs.last().is_some_and(|last| last.pack.end > pack.end) {
+            if packs.last().is_some_and(|last| last.pack.end > pack.end)
+                && !off(Guard::ListingInOrder)
+            {
                 return Err(Error::Unsupported(format!(
                     "the store does not list {prefix} in order"
                 )));
@@ -114,7 +117,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             && header.slot == pack.slot
             && header.base_offset == pack.start
             && u64::from(header.record_count) == pack.end.saturating_sub(pack.start);
-        if in_place {
+        if in_place || off(Guard::PackInPlace) {
             Ok(())
         } else {
             Err(Error::Corrupt(format!(
@@ -178,7 +181,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 None => to = middle,
             }
         }
-        Ok(last.filter(|place| place.end_offset > kept.first_kept_offset))
+        Ok(last.filter(|place| {
+            place.end_offset > kept.first_kept_offset || off(Guard::PackedTimeKept)
+        }))
     }
 
     /// What to say of a merged record that is not in any pack.

@@ -297,7 +297,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if !genuine || missing.is_some() {
             let state = self.chain.state(self.store()).await?;
             if state.first_kept() > position.slot {
-                if position.offset >= state.state().first_kept_offset {
+                if position.offset >= state.state().first_kept_offset
+                    && !off(Guard::MergedIsNotTrimmed)
+                {
                     return Ok(Step::Merged(state));
                 }
                 let tail =
@@ -313,6 +315,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             && (header.previous_id != commit_id
                 || header.base_offset != end
                 || header.epoch < epoch)
+            && !off(Guard::FollowsOn)
         {
             return Err(Error::Corrupt(format!(
                 "{}: it does not follow on the segment before it",

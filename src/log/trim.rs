@@ -317,12 +317,17 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             Some(offset) => offset,
             None => self.base_offset(tail, start.slot).await?,
         };
-        let first_kept = before.first_kept.max(start.slot);
+        let first_kept = match off(Guard::WatermarkNeverSinks) {
+            true => start.slot,
+            false => before.first_kept.max(start.slot),
+        };
         let merged = before.merged.map(|merged| Merged {
             first_slot: start.slot,
             end_offset: merged.end_offset.max(offset),
             // What is left of a run that is cut into is another run.
-            plan: merged.plan.filter(|_| first_kept == before.first_kept),
+            plan: merged
+                .plan
+                .filter(|_| first_kept == before.first_kept || off(Guard::PlanCutOff)),
         });
         Ok(ChainState {
             first_kept,
@@ -363,7 +368,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             && cut.start.slot > pin.slot
             && !off(Guard::PinsHold)
         {
-            let start = if pin.slot >= reply.first_kept() {
+            let start = if pin.slot >= reply.first_kept() || off(Guard::PinInPacks) {
                 Start::of(pin.slot)
             } else {
                 self.packed_start(reply, pin.offset).await?
@@ -384,7 +389,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             return Ok(Slot::FIRST);
         };
         let asked = self.first_to_keep(tail, reply, spare).await?;
-        let start = Start::of(asked.slot.min(newest.slot));
+        let start = match off(Guard::MergeSparesNewest) {
+            true => Start::of(asked.slot),
+            false => Start::of(asked.slot.min(newest.slot)),
+        };
         let cut = Cut::new(start, TrimLimit::None);
         Ok(self.spare_the_young(tail, reply, cut).await?.start.slot)
     }
@@ -644,7 +652,11 @@ impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
         for _ in 0..TRIM_PAGES_MAX {
             let page = self.list_packs(after.as_deref()).await?;
             let mut trimmed: Vec<PackKey> = page.packs.iter().map(|listed| listed.pack).collect();
-            trimmed.retain(|pack| pack.end <= offset);
+            let last = |pack: &PackKey| match off(Guard::PackKeptToItsEnd) {
+                true => pack.start,
+                false => pack.end,
+            };
+            trimmed.retain(|pack| last(pack) <= offset);
             let all = trimmed.len() == page.packs.len();
             let keys: Vec<String> = trimmed.iter().map(|pack| pack.key(self.name())).collect();
             after = keys.last().cloned();
@@ -669,7 +681,7 @@ fn planned(reply: &StateReply, from: Slot, end: Slot) -> Edited {
         ..before.clone()
     };
     let still = before.first_kept == from && before.plan().is_none();
-    Edited::to(still.then_some(state))
+    Edited::to((still || off(Guard::PlannedOnce)).then_some(state))
 }
 
 fn merged(
@@ -690,5 +702,5 @@ fn merged(
     };
     // Unless all of this still holds, the pack may have been trimmed already.
     let still = before.first_kept == from && before.plan() == Some(end);
-    Edited::to(still.then_some(state))
+    Edited::to((still || off(Guard::MergedAsPlanned)).then_some(state))
 }

@@ -7,10 +7,11 @@ use maybe_async::maybe_async;
 use super::Log;
 use super::pack::Pack;
 use super::packs::{self, Listed};
-use super::read::{AHEAD_BYTES_MAX, Ahead, Run, Step};
+use super::read::{AHEAD_BYTES_MAX, Ahead, Fetched, Run, Step};
 use crate::bucket::{BATCH_OBJECTS_MAX, Bucket, BucketError, Found, Read, Reply};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::slots::{StateReply, at_key, refused};
 
@@ -53,7 +54,9 @@ impl Run {
             self.position.slot = slot;
             // The segments between have no records, so the next one cannot be checked
             // against the last that was read.
-            self.position.previous = None;
+            if !off(Guard::JumpForgetsPrevious) {
+                self.position.previous = None;
+            }
             self.position.absent_until = None;
         }
     }
@@ -106,10 +109,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 
     /// Reads packs, overlapped. What is wrong with one behind the first is reported
     /// when it is its turn.
-    async fn fetch_packs(
-        &self,
-        wanted: &[Listed],
-    ) -> Result<VecDeque<(Slot, super::read::Fetched)>, Error> {
+    async fn fetch_packs(&self, wanted: &[Listed]) -> Result<VecDeque<(Slot, Fetched)>, Error> {
         let mut fetched = VecDeque::new();
         if wanted.is_empty() {
             return Ok(fetched);
@@ -125,14 +125,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 Ok(Some(pack)) => pack,
                 Ok(None) | Err(_) => break,
             };
-            let last = fetched.back().map(|(slot, _)| *slot);
-            for segment in pack.segments {
-                let slot = segment.segment.header.slot;
-                // Two packs may overlap.
-                if last.is_none_or(|last| last < slot) {
-                    fetched.push_back((slot, segment));
-                }
-            }
+            // What two packs hold is taken once: `Ahead` drops what lies behind.
+            let slot = |segment: &Fetched| segment.segment.header.slot;
+            fetched.extend(pack.segments.into_iter().map(|it| (slot(&it), it)));
         }
         Ok(fetched)
     }

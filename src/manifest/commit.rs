@@ -117,7 +117,8 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             }
             let sweep = place.known.as_ref().map(|known| known.sweep);
             let in_force = sweep.unwrap_or_default().generation;
-            if commit.change.base > latest || commit.newest_blob() > Some(in_force) {
+            let ahead = commit.change.base > latest || commit.newest_blob() > Some(in_force);
+            if ahead && !off(Guard::NothingAhead) {
                 if fresh {
                     return Err(Error::InvalidArgument(format!(
                         "the latest version is {latest} and its generation {}, so base \
@@ -194,7 +195,9 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some(known) = &mut place.known else {
             return Ok(None);
         };
-        self.settle(known).await?;
+        if !off(Guard::SettledBeforeCommit) {
+            self.settle(known).await?;
+        }
         if let Some(raise) = commit.raise {
             // Raised by another collector, or by an earlier attempt.
             let done = known.sweep.generation >= raise.generation;
@@ -248,7 +251,8 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             }
             let slots: Vec<Slot> = (first..end).map(Slot).collect();
             let mut fetched = self.fetch(&slots).await?;
-            if self.chain.state(self.store()).await?.first_kept() > Slot(first) {
+            let kept = self.chain.state(self.store()).await?.first_kept();
+            if kept > Slot(first) && !off(Guard::ExaminedKept) {
                 return Ok(conflict(keys));
             }
             let mut fate = known.fate_since();
@@ -260,7 +264,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 if version.header.commit_id == commit.commit_id && !off(Guard::CommitKnown) {
                     return Ok(Some(CommitOutcome::Committed(version_of(slot))));
                 }
-                if version.prepared.is_none() || fate == Some(true) {
+                if version.prepared.is_none() || (fate == Some(true) && !off(Guard::ExaminedFate)) {
                     keys.extend(version.edits.into_iter().map(|(key, _)| key));
                 }
                 fate = version.fate;
@@ -308,7 +312,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 commit_id: commit.commit_id,
                 previous_id: known.map_or(0, |known| known.commit_id),
                 epoch: match (commit.raise, known) {
-                    (Some(_), Some(known)) => known.epoch,
+                    (Some(_), Some(known)) if !off(Guard::RaiseKeepsEpoch) => known.epoch,
                     _ => commit.own_epoch(),
                 },
                 base_offset: next.base.0,

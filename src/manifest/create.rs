@@ -13,6 +13,7 @@ use crate::bucket::Bucket;
 use crate::codec::Header;
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::{Slot, hash128};
 use crate::log::CreateOutcome;
 use crate::slots::Grace;
@@ -79,10 +80,12 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
         if snapshot.items.iter().any(|item| !item.blobs.is_empty()) {
             // What is pinned is kept, and so are the blobs that it names.
             let reader = format!("fork.{id:032x}");
-            match self.pin(name, &reader, version, COPY_MS).await? {
-                VersionPin::Pinned(_) => {}
-                VersionPin::Trimmed(first_kept) => return Ok(ForkOutcome::Trimmed(first_kept)),
-                VersionPin::Indeterminate(why) => return Err(Error::Unavailable(why)),
+            if !off(Guard::ForkPinned) {
+                match self.pin(name, &reader, version, COPY_MS).await? {
+                    VersionPin::Pinned(_) => {}
+                    VersionPin::Trimmed(first_kept) => return Ok(ForkOutcome::Trimmed(first_kept)),
+                    VersionPin::Indeterminate(why) => return Err(Error::Unavailable(why)),
+                }
             }
             let copied = self.copy_blobs(name, fork, &mut snapshot.items).await;
             // If this fails, the pin ends by itself.

@@ -8,6 +8,7 @@ use super::{At, HISTORY_MAX, Manifest, Manifests, Snapshot, Summary, decision, v
 use crate::bucket::{BATCH_OBJECTS_MAX, Bucket, Found, Read, Span, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::slots::{Chain, HEADER_READ, Link, Newest, at_key, refused};
 
@@ -109,9 +110,10 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             let seen = decision::look(self.store(), prepared.transaction).await?;
             // What was decided counts if nothing has followed yet: nothing can follow
             // before, and the decision is kept until long after.
-            let followed = !(seen.commits.is_some()
-                && Chain::is_unwritten(known.grace, known.absent_at, seen.observed_at))
-                && self.is_followed(&known).await?;
+            let in_force = off(Guard::DecisionInForce)
+                || seen.commits.is_some()
+                    && Chain::is_unwritten(known.grace, known.absent_at, seen.observed_at);
+            let followed = !in_force && self.is_followed(&known).await?;
             if !followed {
                 let summary = match seen.commits {
                     None => self.summary_before(&known).await?,
@@ -167,6 +169,9 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         // What follows tells for certain. If nothing does, before and after, the
         // decision has not been collected.
         for last in [false, true] {
+            if last && off(Guard::FateAboveTwice) {
+                break;
+            }
             if let Some(Some(above)) = self.fetch_as(&above, HEADER_READ).await?.pop() {
                 return Ok(above.version.fate);
             }
@@ -182,7 +187,9 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         for _ in 0..=FOLLOW_MAX {
             let seen = self.chain.link(self.store(), known.next_slot()).await?;
             match seen.object {
-                None if Chain::is_unwritten(known.grace, known.absent_at, seen.observed_at) => {
+                None if off(Guard::EmptySlotIsTail)
+                    || Chain::is_unwritten(known.grace, known.absent_at, seen.observed_at) =>
+                {
                     known.absent_at = seen.observed_at;
                     return Ok(Some(known));
                 }
@@ -204,7 +211,9 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
     /// there then never counts.
     pub(super) async fn follow(&self, known: &mut Known, link: Link) -> Result<bool, Error> {
         let slot = link.header.slot;
-        if !Chain::is_unwritten(known.grace, known.absent_at, link.modified_at) {
+        if !Chain::is_unwritten(known.grace, known.absent_at, link.modified_at)
+            && !off(Guard::VersionGenuine)
+        {
             let state = self.chain.state(self.store()).await?;
             if state.first_kept() > slot {
                 return Ok(false);
@@ -212,7 +221,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         }
         let next = Version::decode(&link.body)
             .map_err(|error| refused(&self.chain.keys.slot(slot), error))?;
-        if known.fate.is_some() && known.fate != next.fate {
+        if known.fate.is_some() && known.fate != next.fate && !off(Guard::FateCompared) {
             // The transaction was decided otherwise, and the decision was collected
             // before this instance looked for it.
             return Ok(false);
@@ -237,7 +246,9 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 Some((target, ancestors)) => {
                     // What was listed was the latest version then. Another object in
                     // its slot could be that of a writer that slept through a trim.
-                    let same = target.tag == listed.version || !self.is_trimmed(slot).await?;
+                    let same = off(Guard::ListedCompared)
+                        || target.tag == listed.version
+                        || !self.is_trimmed(slot).await?;
                     let absent_at = newest.observed_at.max(target.modified_at);
                     let folded =
                         Known::fold(target.version, ancestors, target.modified_at, absent_at);
@@ -354,10 +365,10 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         };
         // Read last: what was in a slot that is kept now was there to stay.
         let state = self.chain.state(self.store()).await?;
-        if reader.is_some_and(|reader| !state.keeps(reader, slot)) {
+        if reader.is_some_and(|reader| !state.keeps(reader, slot)) && !off(Guard::ReaderPinned) {
             return Ok(At::PinExpired);
         }
-        if state.first_kept() > slot {
+        if state.first_kept() > slot && !off(Guard::KeptReadLast) {
             return Ok(At::Trimmed(version_of(state.first_kept())));
         }
         let Some((target, ancestors)) = loaded else {
@@ -393,7 +404,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let mut summaries = Vec::new();
         let mut above: Option<Version> = None;
         for (slot, fetched) in slots.into_iter().zip(fetched).rev() {
-            if slot < kept {
+            if slot < kept && !off(Guard::KeptReadLast) {
                 break;
             }
             let Some(Fetched {
@@ -406,6 +417,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             };
             if let Some(above) = &above
                 && above.header.previous_id != version.header.commit_id
+                && !off(Guard::VersionFollows)
             {
                 return Err(self.corrupt(above.header.slot, BROKEN));
             }

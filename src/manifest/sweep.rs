@@ -12,6 +12,7 @@ use crate::blob::{Generation, Reference};
 use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::{Slot, blobs_prefix, parse_blob_key};
 use crate::token::Writer;
 
@@ -101,7 +102,7 @@ impl<B: Bucket + Deletion, E: Env> Manifests<B, E> {
                 generation: Generation(sweep.generation.0.saturating_add(1)),
                 raised_at_ms: now_ms,
             };
-            if act == Act::Sweep {
+            if act == Act::Sweep && !off(Guard::FloorBeforeSweep) {
                 known = manifest.raise(known, sweep).await?;
                 sweep = known.sweep;
             }
@@ -140,7 +141,8 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             let first = self.chain.state(self.store()).await?.first_kept();
             let named = self.named_between(first, last).await?;
             // Read last: what was in a slot that is kept now was there to stay.
-            if self.chain.state(self.store()).await?.first_kept() == first {
+            let still = self.chain.state(self.store()).await?.first_kept() == first;
+            if still || off(Guard::KeptReadAgain) {
                 return named
                     .ok_or_else(|| self.corrupt(first, "a version that is kept is missing"));
             }
@@ -174,7 +176,9 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                     return Ok(None);
                 };
                 // Whether a transaction took effect or not: it may, until then.
-                named.extend(newly_named(&fetched.version));
+                if fetched.version.prepared.is_none() || !off(Guard::PreparedIsNamed) {
+                    named.extend(newly_named(&fetched.version));
+                }
             }
             next = end;
         }
@@ -207,12 +211,16 @@ impl<B: Bucket + Deletion, E: Env> Manifest<'_, B, E> {
                 let Some(blob) = parse_blob_key(space, &object.key) else {
                     continue;
                 };
-                if blob.generation.0.saturating_add(2) > report.generation.0 {
+                let behind = match off(Guard::TwoGenerations) {
+                    true => 1,
+                    false => 2,
+                };
+                if blob.generation.0.saturating_add(behind) > report.generation.0 {
                     // Listed by generation, so all others are as young.
                     report.more = false;
                     break;
                 }
-                if named.contains(&blob) {
+                if named.contains(&blob) && !off(Guard::NamedKept) {
                     continue;
                 }
                 report.unnamed += 1;

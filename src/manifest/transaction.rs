@@ -10,6 +10,7 @@ use crate::blob::Generation;
 use crate::bucket::{Bucket, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::token::Epoch;
 
@@ -91,7 +92,9 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
             return end;
         }
         let mut decided = decision::decide(&self.store, &prepared, true, begun_at).await?;
-        if let (Decided::Is(false), Some((name, version))) = (&decided, versions.first()) {
+        if let (Decided::Is(false), Some((name, version))) = (&decided, versions.first())
+            && !off(Guard::RefusalCompared)
+        {
             // Said by somebody who slept, perhaps, after it was decided otherwise.
             let slot = Slot(version.saturating_sub(1));
             let manifest = Manifest::new(self, name)?;

@@ -6,6 +6,7 @@ use super::{Manifest, Manifests, read, version_of};
 use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, StoreTime};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::log::TrimLimit;
 use crate::slots::retain::{
@@ -193,17 +194,19 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         };
         let mut limited_by = TrimLimit::None;
         // While the newest version is not decided, the one before it is the latest.
-        let last = newest.0.saturating_sub(head.prepared.is_some().into());
-        if cut.0 > last {
+        let undecided = head.prepared.is_some() && !off(Guard::UndecidedKept);
+        let last = newest.0.saturating_sub(undecided.into());
+        if cut.0 > last && !off(Guard::NewestKept) {
             (cut, limited_by) = (Slot(last), TrimLimit::Newest);
         }
         let pins = valid_pins(reply);
         if let Some(pin) = pins.into_iter().min_by_key(|pin| pin.slot)
             && cut > pin.slot
+            && !off(Guard::PinsHold)
         {
             (cut, limited_by) = (pin.slot, TrimLimit::Pin(pin.reader));
         }
-        if cut > floor && old_ms > 0 {
+        if cut > floor && old_ms > 0 && !off(Guard::YoungSpared) {
             let first_young = self.first_young(cut, floor, reply, old_ms).await?;
             if cut > first_young {
                 cut = first_young;
@@ -213,7 +216,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 };
             }
         }
-        if cut > floor {
+        if cut > floor && !off(Guard::FullVersionKept) {
             // All that any kept version is put together from is kept, too.
             cut = self.head(cut).await?.base();
         }

@@ -149,6 +149,13 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
     Ok(reports)
 }
 
+/// The component `ifmatch` with guards that can be switched off. It is no artifact.
+pub fn mutable() -> Result<Vec<u8>> {
+    let toolchain = toolchain::find(Wish::Any)?;
+    let path = variant(&toolchain, "mutable", "protocols", &["s3", "mutations"])?;
+    componentize(&module(&None, &path)?)
+}
+
 /// The finished core module that the compiler left at `path`.
 fn module(optimizer: &Option<Optimizer>, path: &Path) -> Result<Vec<u8>> {
     match optimizer {

@@ -31,6 +31,9 @@ pub enum Action {
     /// The binary of `host-test` with the command's name. It gets all arguments,
     /// `--help` included.
     Harness,
+    /// The same, unless this flag is among the arguments: then a module of this
+    /// crate.
+    HarnessUnless(&'static str, &'static Action),
 }
 
 impl Command {
@@ -46,23 +49,34 @@ impl Command {
     /// Whether the command can be run in this checkout.
     fn exists(&self) -> bool {
         match self.action {
-            Action::Here { .. } => true,
+            Action::Here { .. } | Action::HarnessUnless(..) => true,
             Action::Harness => harness::has_binary(self.name),
+        }
+    }
+
+    /// What carries out the command with these arguments.
+    fn action(&self, arguments: &[String]) -> &Action {
+        match &self.action {
+            Action::HarnessUnless(flag, action) => match arguments.iter().any(|it| it == flag) {
+                true => action,
+                false => &Action::Harness,
+            },
+            action => action,
         }
     }
 
     /// Tells whether this command would accept these arguments.
     fn check(&self, arguments: Vec<String>) -> Result<()> {
-        match self.action {
+        match self.action(&arguments) {
             Action::Here { .. } if Args::asks_for_help(&arguments) => Ok(()),
             Action::Here { check, .. } => check(Args::new(arguments)),
-            Action::Harness if self.exists() => Ok(()),
-            Action::Harness => bail!("{}", harness::no_such_binary(self.name)),
+            _ if harness::has_binary(self.name) => Ok(()),
+            _ => bail!("{}", harness::no_such_binary(self.name)),
         }
     }
 
     fn run(&self, arguments: Vec<String>) -> Result<ExitCode> {
-        match self.action {
+        match self.action(&arguments) {
             Action::Here { help, run, .. } => {
                 if Args::asks_for_help(&arguments) {
                     print!("{}\n\n{help}", self.summary);
@@ -70,7 +84,7 @@ impl Command {
                 }
                 run(Args::new(arguments))
             }
-            Action::Harness => harness::run(self.name, arguments),
+            _ => harness::run(self.name, arguments),
         }
     }
 }
@@ -164,6 +178,18 @@ mod tests {
                 .is_err()
         );
         assert!(run(&commands, vec!["no-such-binary".into()]).is_err());
+    }
+
+    #[test]
+    fn a_flag_keeps_arguments_from_the_harness() {
+        const UNLESS: Command = Command {
+            name: "no-such-binary",
+            summary: "",
+            action: Action::HarnessUnless("--here", &HERE.action),
+        };
+        assert!(UNLESS.check(vec![]).is_err());
+        assert!(UNLESS.check(vec!["--here".into(), "--help".into()]).is_ok());
+        assert!(UNLESS.check(vec!["--here".into()]).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod fuzz;
 mod harness;
 mod hosts;
 mod interface;
+mod mutations;
 mod npm;
 mod optimize;
 mod package;
@@ -46,10 +47,7 @@ const COMMANDS: &[Command] = &[
     bench::COMMAND,
     fuzz::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
-    Command::harness(
-        "simulate",
-        "Look for mistakes in a world where everything goes wrong",
-    ),
+    mutations::COMMAND,
     Command::harness("budget", "Print the requests that each operation costs"),
 ];
 

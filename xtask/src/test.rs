@@ -17,7 +17,7 @@ use crate::artifacts::{ARTIFACTS, Source};
 use crate::cli::{Action, Command};
 use crate::tally::Tally;
 use crate::toolchain::{self, Toolchain, Wish};
-use crate::{build, documents, examples, fuzz, harness, hosts, npm, process, workspace};
+use crate::{build, documents, examples, fuzz, harness, hosts, mutations, npm, process, workspace};
 
 /// `cargo xtask test`.
 pub const COMMAND: Command = Command {
@@ -44,6 +44,7 @@ Runs the named steps; all of them if none is named:
   fuzz       a moment of `cargo xtask fuzz` for each decoder
   host-test  tests of the finished components in the harness
   simulate   a short `cargo xtask simulate`
+  mutations  a short `cargo xtask simulate --mutations`
   budget     what every operation costs, as `cargo xtask budget`
   demo       a short `cargo xtask demo`
   examples   every `cargo xtask example`
@@ -120,6 +121,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "simulate",
         run: || command("simulate", &["--seeds", "60", "--twice"]),
+    },
+    Step {
+        name: "mutations",
+        run: mutated,
     },
     Step {
         name: "budget",
@@ -300,6 +305,12 @@ fn doc() -> Result<Tally> {
 fn finished() -> Result<Tally> {
     build::bring_up_to_date()?;
     tests(HOST_TEST)
+}
+
+/// Switches off a few safety guards.
+fn mutated() -> Result<Tally> {
+    let caught = mutations::quick()?;
+    Ok(Tally::check().note(format!("{caught} mutations caught")))
 }
 
 /// Runs a command of the harness, which must succeed.

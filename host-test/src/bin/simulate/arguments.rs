@@ -17,11 +17,17 @@ store holds in the end. One seed gives one history, byte for byte.
   --seed S          start with this seed (1); alone: run this one
   --scenario NAME   what is simulated (mixed)
   --minutes M       stop after so many minutes
+  --failures N      stop after so many seeds have failed (5)
   --threads N       seeds at the same time (as many as there are processors)
   --twice           run each seed twice, and compare the histories
   --trace           print the whole history of each seed
   --json            end with the summary as one line of JSON
+  --mutations       switch off one safety guard after the other, and show what
+                    catches it; with --help, how
 ";
+
+/// After so many failed seeds no more are tried, unless somebody says otherwise.
+const FAILURES: u64 = 5;
 
 /// Seeds unless somebody says otherwise.
 const SEEDS: u64 = 100;
@@ -45,6 +51,8 @@ pub struct Arguments {
     pub scenario: &'static Scenario,
     /// When to stop.
     pub time: Option<Duration>,
+    /// After how many failed seeds to stop.
+    pub failures: u64,
     /// Seeds at the same time.
     pub threads: usize,
     /// Whether each seed runs twice.
@@ -77,6 +85,7 @@ pub fn help() -> String {
 /// If it makes no sense.
 pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Wish> {
     let (mut seeds, mut seed, mut minutes, mut threads) = (None, None, None, None);
+    let mut failures = FAILURES;
     let (mut twice, mut trace, mut json) = (false, false, false);
     let mut scenario = SCENARIOS.first().context("there are no scenarios")?;
     let mut words = words.into_iter();
@@ -108,6 +117,7 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Wish> {
         match name {
             "--seeds" => seeds = Some(number(value)?),
             "--seed" => seed = Some(number(value)?),
+            "--failures" => failures = number(value)?,
             "--minutes" => minutes = Some(number(value)?),
             "--threads" => threads = Some(usize::try_from(number(value)?)?),
             "--scenario" => {
@@ -127,6 +137,7 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Wish> {
         (None, None, None) => Some(SEEDS),
     };
     ensure!(seeds != Some(0), "--seeds is at least 1");
+    ensure!(failures != 0, "--failures is at least 1");
     ensure!(threads != Some(0), "--threads is at least 1");
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
     Ok(Wish::Run(Arguments {
@@ -134,6 +145,7 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Wish> {
         seeds,
         scenario,
         time: minutes.map(|minutes| Duration::from_secs(minutes * 60)),
+        failures,
         threads: threads.unwrap_or(processors),
         twice,
         trace,
@@ -169,6 +181,7 @@ mod tests {
             "--seeds",
             "--seeds x",
             "--seeds 0",
+            "--failures 0",
             "--scenario none",
             "--loud",
             "--json=1",

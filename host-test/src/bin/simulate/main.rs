@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 /// Progress is shown so often.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// After so many failed seeds, no more are tried.
-const FAILURES_MAX: usize = 5;
 /// The lines of a failed run that are shown.
 const TRACE_LINES: usize = 60;
 
@@ -51,9 +49,9 @@ fn simulate(arguments: &Arguments) -> Result<bool> {
     let next = AtomicU64::new(arguments.first_seed);
     let board = Mutex::new(Board::default());
     let may_go_on = || {
-        let failed = lock(&board).summary.failed.len();
+        let failed = u64::try_from(lock(&board).summary.failed.len()).unwrap_or(u64::MAX);
         let time_left = arguments.time.is_none_or(|time| began.elapsed() < time);
-        failed < FAILURES_MAX && time_left
+        failed < arguments.failures && time_left
     };
     let worker = || -> Result<()> {
         while may_go_on() {
