@@ -27,6 +27,7 @@ pub struct Store<B, E> {
     receipt: Cell<Receipt>,
     /// Whether the store is known to keep conditions.
     checked: Cell<bool>,
+    round_trip_us: Cell<Option<u64>>,
 }
 
 #[maybe_async(AFIT)]
@@ -39,6 +40,7 @@ impl<B: Bucket, E: Env> Store<B, E> {
             env,
             receipt: Cell::default(),
             checked: Cell::new(false),
+            round_trip_us: Cell::default(),
         }
     }
 
@@ -74,6 +76,28 @@ impl<B: Bucket, E: Env> Store<B, E> {
     /// The instance's monotonic clock.
     pub(crate) fn monotonic_ms(&self) -> u64 {
         self.env.monotonic_ms()
+    }
+
+    /// How long a request usually takes, in microseconds, or 0 before the first.
+    ///
+    /// Much less than a millisecond shows as 0. Serves waiting alone.
+    pub(crate) fn round_trip_us(&self) -> u64 {
+        self.round_trip_us.get().unwrap_or(0)
+    }
+
+    /// Takes in how long a request took that was sent at `began_ms` and answered.
+    ///
+    /// Follows the median: one that took very long, or lost its way, hardly counts.
+    fn note_round_trip(&self, began_ms: u64) {
+        let sample_us = self
+            .monotonic_ms()
+            .saturating_sub(began_ms)
+            .saturating_mul(1_000);
+        let usual_us = self.round_trip_us.get().unwrap_or(sample_us);
+        let step_us = usual_us / 4 + 100;
+        let near_us = usual_us.saturating_sub(step_us)..=usual_us.saturating_add(step_us);
+        self.round_trip_us
+            .set(Some(sample_us.clamp(*near_us.start(), *near_us.end())));
     }
 
     /// A fresh commit id. Never 0, which stands for "none".
@@ -118,11 +142,15 @@ impl<B: Bucket, E: Env> Store<B, E> {
                 receipt.gets += 1;
                 receipt.retries += u32::from(round > 1);
             });
+            let began_ms = self.monotonic_ms();
             match self.bucket.get(read.clone()).await {
                 Err(error) if error.is_transient() && round < READ_ATTEMPTS_MAX => {
                     self.back_off(round, Some(&error)).await;
                 }
-                result => return result,
+                result => {
+                    self.note_round_trip(began_ms);
+                    return result;
+                }
             }
         }
     }
@@ -155,7 +183,15 @@ impl<B: Bucket, E: Env> Store<B, E> {
     /// Sends one write, once. The caller decides what follows.
     pub(crate) async fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
         self.count(|receipt| receipt.puts += 1);
-        self.bucket.put(write).await
+        let began_ms = self.monotonic_ms();
+        let result = self.bucket.put(write).await;
+        if matches!(
+            result,
+            Ok(PutOutcome::Written { .. } | PutOutcome::PreconditionFailed)
+        ) {
+            self.note_round_trip(began_ms);
+        }
+        result
     }
 
     /// Sends several writes, overlapped, each once.
@@ -186,11 +222,15 @@ impl<B: Bucket, E: Env> Store<B, E> {
                 receipt.lists += 1;
                 receipt.retries += u32::from(round > 1);
             });
+            let began_ms = self.monotonic_ms();
             match self.bucket.list(prefix, start_after, limit).await {
                 Err(error) if error.is_transient() && round < READ_ATTEMPTS_MAX => {
                     self.back_off(round, Some(&error)).await;
                 }
-                result => return result,
+                result => {
+                    self.note_round_trip(began_ms);
+                    return result;
+                }
             }
         }
     }

@@ -25,15 +25,42 @@ use std::rc::Rc;
 use ifmatch::bucket::{Bucket, Precondition, PutOutcome, Write};
 use ifmatch::log::{AppendOptions, AppendOutcome, Extent, Logs};
 use model::clock::Clock;
-use model::timed::{Timed, TimedBucket, Weather};
+use model::timed::{Distance, Timed, TimedBucket, Weather};
 
-const ROUND_TRIP_MS: u64 = 20;
+/// How long the requests of the writers take: those of every other writer from and up
+/// to so many microseconds, and those of the rest.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    name: &'static str,
+    one: Distance,
+    other: Distance,
+}
 
-/// For how long the writers compete.
-const CONTEST_MS: u64 = 10_000;
+const fn place(name: &'static str, one: Distance, other: Distance) -> Place {
+    Place { name, one, other }
+}
 
-/// When the last of them must be done.
-const END_MS: u64 = 60_000;
+/// All requests take 20 ms.
+const USUAL: Place = place("20 ms", (20_000, 20_000), (20_000, 20_000));
+
+impl Place {
+    fn distance(&self, writer: usize) -> Distance {
+        match writer % 2 {
+            0 => self.one,
+            _ => self.other,
+        }
+    }
+
+    /// How long a round trip takes on average.
+    fn round_trip_us(&self) -> u64 {
+        (self.one.0 + self.one.1 + self.other.0 + self.other.1) / 4
+    }
+
+    /// For how long the writers compete.
+    fn contest_ms(&self) -> u64 {
+        (self.round_trip_us() * 500 / 1_000).max(400)
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -56,6 +83,7 @@ struct Tally {
 
 /// What a contest came to.
 struct Figures {
+    place: &'static str,
     kind: Kind,
     writers: usize,
     requests_per_ack: f64,
@@ -71,7 +99,8 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:9} {:3}  {:6.2} requests per ack  {:6.2} acks per round trip  {:5} ms at most  {} to {} each {}",
+            "{:12} {:9} {:3}  {:6.2} requests per ack  {:6.2} acks per round trip  {:5} ms at most  {} to {} each {}",
+            self.place,
             format!("{:?}", self.kind),
             self.writers,
             self.requests_per_ack,
@@ -106,26 +135,29 @@ async fn write_by_hand(bucket: &TimedBucket, next: &mut u64, cold: bool) {
     }
 }
 
-fn contest(kind: Kind, writers: usize, seed: u64) -> Figures {
+fn contest(place: Place, kind: Kind, writers: usize, seed: u64) -> Figures {
     let timed = Timed::new(seed);
     timed.set_weather(Weather {
-        round_trip_ms: Some(ROUND_TRIP_MS),
+        // Timers of most hosts count whole milliseconds.
+        timer_late_us: 1_000,
         ..Weather::default()
     });
+    let contest_ms = place.contest_ms();
     let tally = Rc::new(RefCell::new(Tally {
         by_writer: vec![0; writers],
         ..Tally::default()
     }));
     for writer in 0..writers {
         let (timed, tally) = (timed.clone(), tally.clone());
-        let start_ms = timed.draw_in(0..ROUND_TRIP_MS);
+        let start_us = timed.draw_in(0..place.round_trip_us());
+        let distance = place.distance(writer);
         timed.clone().spawn(async move {
-            timed.sleep(start_ms).await;
-            let instance = || Logs::new(timed.store(&Clock::default()).1);
-            let (mut logs, bucket, mut next) = (instance(), timed.bucket(), 0);
+            timed.sleep_us(start_us).await;
+            let instance = || Logs::new(timed.store_at(&Clock::default(), Some(distance)).1);
+            let (mut logs, bucket, mut next) = (instance(), timed.bucket_at(distance), 0);
             for number in 0.. {
                 let began_ms = timed.now_ms();
-                if began_ms >= CONTEST_MS {
+                if began_ms >= contest_ms {
                     break;
                 }
                 let text = format!("{writer}.{number}");
@@ -151,7 +183,7 @@ fn contest(kind: Kind, writers: usize, seed: u64) -> Figures {
             }
         });
     }
-    assert!(timed.run_until(END_MS), "somebody is still at work");
+    assert!(timed.run_until(contest_ms * 6), "somebody is still at work");
     let mut tally = tally.borrow_mut();
     if matches!(kind, Kind::Warm | Kind::Cold) {
         tally.acknowledged.sort_by_key(|(extent, _)| extent.start);
@@ -174,10 +206,11 @@ fn contest(kind: Kind, writers: usize, seed: u64) -> Figures {
         .collect::<Vec<_>>()
         .join(" + ");
     Figures {
+        place: place.name,
         kind,
         writers,
         requests_per_ack: requests.len() as f64 / acks,
-        acks_per_round_trip: acks * ROUND_TRIP_MS as f64 / CONTEST_MS as f64,
+        acks_per_round_trip: acks * place.round_trip_us() as f64 / 1_000.0 / contest_ms as f64,
         wait_max_ms: *tally.waits_ms.iter().max().unwrap(),
         fewest: *tally.by_writer.iter().min().unwrap(),
         most: *tally.by_writer.iter().max().unwrap(),
@@ -231,7 +264,7 @@ const FAIR_PART: u64 = 3;
 #[test]
 fn the_cost_of_an_append_hardly_grows_with_the_number_of_writers() {
     for bounds in BOUNDS {
-        let figures = contest(bounds.kind, bounds.writers, 0);
+        let figures = contest(USUAL, bounds.kind, bounds.writers, 0);
         println!("{figures}");
         assert!(
             figures.requests_per_ack <= bounds.requests_per_ack,
@@ -252,13 +285,62 @@ fn the_cost_of_an_append_hardly_grows_with_the_number_of_writers() {
 fn a_loop_by_hand_costs_as_many_requests_as_there_are_writers() {
     for (kind, round_trip) in [(Kind::Naive, 1.0), (Kind::NaiveCold, 1.0)] {
         for writers in [1, 4, 16, 64] {
-            let figures = contest(kind, writers, 0);
+            let figures = contest(USUAL, kind, writers, 0);
             println!("{figures}");
             assert!(
                 figures.requests_per_ack >= writers as f64 * 0.9,
                 "{figures}"
             );
             assert!(figures.acks_per_round_trip <= round_trip * 1.2, "{figures}");
+        }
+    }
+}
+
+/// Stores nearer and farther than usual, one whose replies take now more and now less,
+/// and writers that are not equally far.
+const PLACES: [Place; 6] = [
+    place("0.2 ms", (200, 200), (200, 200)),
+    place("1 ms", (1_000, 1_000), (1_000, 1_000)),
+    place("5 ms", (5_000, 5_000), (5_000, 5_000)),
+    place("100 ms", (100_000, 100_000), (100_000, 100_000)),
+    place("2 to 12 ms", (2_000, 12_000), (2_000, 12_000)),
+    place("10 or 40 ms", (10_000, 10_000), (40_000, 40_000)),
+];
+
+/// However far the store is, sixteen writers that combine append several times as much as
+/// the one that wins every race by hand, four no less than about that, and nobody starves.
+#[test]
+fn combining_pays_at_any_distance() {
+    for place in PLACES {
+        let unequal = place.one != place.other;
+        // Here, nobody can wait for less than five round trips.
+        let too_near = place.round_trip_us() < 500;
+        for seed in 0..2 {
+            let by_hand = contest(place, Kind::Naive, 16, seed);
+            println!("{by_hand}");
+            for writers in [4, 16] {
+                let cold = contest(place, Kind::Cold, writers, seed);
+                println!("{cold}");
+                assert!(cold.requests_per_ack <= 6.5, "{cold}");
+                let warm = contest(place, Kind::Warm, writers, seed);
+                println!("{warm}");
+                let requests_max = if too_near { 8.0 } else { 3.2 };
+                assert!(warm.requests_per_ack <= requests_max, "{warm}");
+                let times = match (writers, too_near || unequal) {
+                    (4, false) => 0.85,
+                    (4, true) => 0.6,
+                    (_, false) => 2.8,
+                    (_, true) => 2.0,
+                };
+                assert!(
+                    warm.acks_per_round_trip >= by_hand.acks_per_round_trip * times,
+                    "{warm}"
+                );
+                // Whoever is four times as far has fewer appends, but has some.
+                let fair_part = if unequal { 40 } else { 5 };
+                assert!(warm.fewest * fair_part >= warm.most, "{warm}");
+                assert!(cold.fewest * fair_part >= cold.most, "{cold}");
+            }
         }
     }
 }

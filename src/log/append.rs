@@ -178,7 +178,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 Placed::Committed { at } => {
                     let absent_at = at.max(tail.absent_at);
                     self.advance(&header, at, absent_at);
-                    self.note(|pace, now_ms| pace.went_straight(began_ms, now_ms));
+                    let round_trip_us = self.store().round_trip_us();
+                    self.note(|pace, now_ms| pace.went_straight(began_ms, now_ms, round_trip_us));
                     return Ok(AppendOutcome::Appended(batch.extent(tail.next_offset)));
                 }
                 Placed::Lost(link) => {
@@ -216,9 +217,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if !self.may_offer(batch) {
             return self.discover().await.map(Glance::Tail);
         }
-        let began_ms = self.store().monotonic_ms();
         let listing = self.listing(GLANCE_OBJECTS).await?;
-        self.note_round_trip(began_ms);
         match listing.newest {
             None => Ok(Glance::Tail(Tail::empty(listing.observed_at))),
             Some(newest) if listing.shows_others() => Ok(Glance::Others(Contest::among_strangers(

@@ -211,11 +211,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 self.store().count(|receipt| receipt.retries += 1);
                 self.store().back_off(round, None).await;
             }
-            let began_ms = self.store().monotonic_ms();
             match self.store().put(&write).await {
                 // The key holds the commit id, so whatever stands there is this offer.
                 Ok(PutOutcome::Written { .. } | PutOutcome::PreconditionFailed) => {
-                    self.note_round_trip(began_ms);
                     match contest.strangers.take() {
                         Some(strangers) if self.volunteers(strangers) => {
                             return Ok(Turn::Go(Step::Combine));

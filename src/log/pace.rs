@@ -9,13 +9,15 @@ use crate::env::Env;
 use core::ops::RangeInclusive;
 use maybe_async::maybe_async;
 
-/// A round trip is taken to last at least and at most this long.
-const ROUND_TRIP_MS_MIN: u64 = 2;
-const ROUND_TRIP_MS_MAX: u64 = 2_000;
+/// A round trip is taken to last at most this long.
+const ROUND_TRIP_US_MAX: u64 = 2_000_000;
 
 /// What was learnt is forgotten after this. As all waits here, it is in hundredths of
 /// a round trip.
 const MEMORY: u64 = 3_200;
+
+/// And not earlier than after so many milliseconds.
+const MEMORY_MS_MIN: u64 = 32;
 
 /// How long a writer that combines waits for those whose offers it took last: they
 /// come back after a round trip, if they do.
@@ -71,8 +73,6 @@ pub(super) enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
     mode: Mode,
-    /// How long a request took.
-    round_trip_ms: u64,
     /// When it was learnt, by the instance's clock.
     at_ms: u64,
     /// Appends in a row that went straight in.
@@ -86,7 +86,6 @@ impl Default for Pace {
     fn default() -> Pace {
         Pace {
             mode: Mode::Straight,
-            round_trip_ms: 0,
             at_ms: 0,
             straight: 0,
             later: LATER_FIRST,
@@ -96,8 +95,8 @@ impl Default for Pace {
 
 impl Pace {
     /// What to do now.
-    pub(super) fn mode(self, now_ms: u64) -> Mode {
-        if now_ms.saturating_sub(self.at_ms) > self.round_trips(MEMORY) {
+    pub(super) fn mode(self, now_ms: u64, round_trip_us: u64) -> Mode {
+        if now_ms.saturating_sub(self.at_ms) > memory_ms(round_trip_us) {
             Mode::Straight
         } else if self.straight >= STRAIGHT_MAX {
             Mode::Combine { idle: IDLE_MAX }
@@ -107,12 +106,11 @@ impl Pace {
     }
 
     /// A batch went straight in, with requests since `began_ms`.
-    pub(super) fn went_straight(self, began_ms: u64, now_ms: u64) -> Pace {
-        let quick = self.mode(began_ms) == Mode::Straight
-            && began_ms.saturating_sub(self.at_ms) <= self.round_trips(MEMORY);
+    pub(super) fn went_straight(self, began_ms: u64, now_ms: u64, round_trip_us: u64) -> Pace {
+        let quick = self.mode(began_ms, round_trip_us) == Mode::Straight
+            && began_ms.saturating_sub(self.at_ms) <= memory_ms(round_trip_us);
         Pace {
             mode: Mode::Straight,
-            round_trip_ms: now_ms.saturating_sub(began_ms),
             at_ms: now_ms,
             later: self.later,
             straight: if quick { self.straight + 1 } else { 0 },
@@ -140,7 +138,6 @@ impl Pace {
             later: self.later.saturating_sub(LATER_STEP_DOWN),
             at_ms: now_ms,
             straight: 0,
-            ..self
         }
     }
 
@@ -158,30 +155,20 @@ impl Pace {
             ..self
         }
     }
+}
 
-    /// So many hundredths of a round trip, in milliseconds.
-    fn round_trips(self, hundredths: u64) -> u64 {
-        let round_trip_ms = self
-            .round_trip_ms
-            .clamp(ROUND_TRIP_MS_MIN, ROUND_TRIP_MS_MAX);
-        round_trip_ms.saturating_mul(hundredths) / 100
-    }
+/// For how long what was learnt is remembered.
+fn memory_ms(round_trip_us: u64) -> u64 {
+    (round_trip_us.min(ROUND_TRIP_US_MAX) * MEMORY / 100_000).max(MEMORY_MS_MIN)
 }
 
 #[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// What to do now.
     pub(super) fn mode(&self) -> Mode {
-        self.pace().mode(self.store().monotonic_ms())
-    }
-
-    /// Notes how long a request took that was sent at `began_ms`.
-    pub(super) fn note_round_trip(&self, began_ms: u64) {
-        let round_trip_ms = self.store().monotonic_ms().saturating_sub(began_ms);
-        self.set_pace(Pace {
-            round_trip_ms,
-            ..self.pace()
-        });
+        let store = self.store();
+        self.pace()
+            .mode(store.monotonic_ms(), store.round_trip_us())
     }
 
     /// Notes how a batch got in.
@@ -190,15 +177,16 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         self.set_pace(change(self.pace(), now_ms));
     }
 
-    /// Waits for so many hundredths of a round trip, drawn from `range`.
+    /// Waits for so many hundredths of a round trip, drawn from `range`, to the nearest
+    /// millisecond: not at all where the store is nearer than a timer is exact.
     pub(super) async fn pause(&self, range: RangeInclusive<u64>) {
-        let pace = self.pace();
-        let (least, most) = (
-            pace.round_trips(*range.start()),
-            pace.round_trips(*range.end()),
-        );
-        let drawn = self.store().draw_below(most.saturating_sub(least) + 1);
-        self.store().sleep_ms(least + drawn).await;
+        let round_trip_us = self.store().round_trip_us().min(ROUND_TRIP_US_MAX);
+        let width_us = round_trip_us * range.end().saturating_sub(*range.start()) / 100;
+        let drawn_us = self.store().draw_below(width_us + 1);
+        let ms = (round_trip_us * range.start() / 100 + drawn_us + 500) / 1_000;
+        if ms > 0 {
+            self.store().sleep_ms(ms).await;
+        }
     }
 
     /// Whether to combine at once, among so many that know nothing of each other.

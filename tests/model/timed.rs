@@ -49,20 +49,24 @@ pub struct Weather {
     pub skew_ms: Option<u64>,
     /// By how many millionths the store's clock runs too fast.
     pub store_fast_ppm: i32,
-    /// How long every request takes, if that does not vary.
-    pub round_trip_ms: Option<u64>,
+    /// By at most so much a timer of an instance is late.
+    pub timer_late_us: u64,
     /// Refuse a write to a key this soon after another one was applied.
     pub write_interval_ms: u64,
 }
 
 /// How long a sender waits before it gives up.
-const TIMEOUT_MS: u64 = 2_000;
+const TIMEOUT_US: u64 = 2_000_000;
+
+/// How long the requests of an instance take, from and up to this many
+/// microseconds.
+pub type Distance = (u64, u64);
 
 type Event = Box<dyn FnOnce(&Timed)>;
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Inner {
-    now_ms: u64,
+    now_us: u64,
     events: BTreeMap<(u64, u64), Event>,
     next_event: u64,
     random: u64,
@@ -88,7 +92,7 @@ impl Timed {
         Timed {
             world: World::new(),
             inner: Rc::new(RefCell::new(Inner {
-                now_ms: 0,
+                now_us: 0,
                 events: BTreeMap::new(),
                 next_event: 0,
                 random: seed,
@@ -108,26 +112,35 @@ impl Timed {
     }
 
     pub fn now_ms(&self) -> u64 {
-        self.inner.borrow().now_ms
+        self.inner.borrow().now_us / 1_000
     }
 
     /// A fresh instance, and its number in [`Timed::requests`].
     pub fn store(&self, clock: &Clock) -> (usize, Rc<Store<TimedBucket, TimedEnv>>) {
+        self.store_at(clock, None)
+    }
+
+    /// A fresh instance this far from the store, or as far as the weather draws.
+    pub fn store_at(
+        &self,
+        clock: &Clock,
+        distance: Option<Distance>,
+    ) -> (usize, Rc<Store<TimedBucket, TimedEnv>>) {
         let instance = {
             let mut inner = self.inner.borrow_mut();
             inner.next_instance += 1;
             inner.next_instance
         };
         let store = Store::trusting(
-            TimedBucket(self.clone(), instance),
+            TimedBucket(self.clone(), instance, distance),
             TimedEnv(self.clone(), clock.clone()),
         );
         (instance, Rc::new(store))
     }
 
     /// The bare port of an instance without a number.
-    pub fn bucket(&self) -> TimedBucket {
-        TimedBucket(self.clone(), 0)
+    pub fn bucket_at(&self, distance: Distance) -> TimedBucket {
+        TimedBucket(self.clone(), 0, Some(distance))
     }
 
     /// All requests so far: when, from which instance, of which kind.
@@ -154,9 +167,9 @@ impl Timed {
         self.draw() % 1_000 < per_mille
     }
 
-    fn at(&self, after_ms: u64, event: impl FnOnce(&Timed) + 'static) {
+    fn at(&self, after_us: u64, event: impl FnOnce(&Timed) + 'static) {
         let mut inner = self.inner.borrow_mut();
-        let key = (inner.now_ms + after_ms, inner.next_event);
+        let key = (inner.now_us + after_us, inner.next_event);
         inner.next_event += 1;
         inner.events.insert(key, Box::new(event));
     }
@@ -193,11 +206,11 @@ impl Timed {
                     return true;
                 }
                 match inner.events.first_key_value() {
-                    Some(((at, _), _)) if *at <= end_ms => {}
+                    Some(((at, _), _)) if *at <= end_ms * 1_000 => {}
                     _ => return false,
                 }
                 let ((at, _), event) = inner.events.pop_first().expect("there is one");
-                inner.now_ms = at;
+                inner.now_us = at;
                 event
             };
             event(self);
@@ -206,8 +219,13 @@ impl Timed {
 
     /// Waits in true time.
     pub fn sleep(&self, ms: u64) -> impl Future<Output = ()> + use<> {
+        self.sleep_us(ms * 1_000)
+    }
+
+    /// The same, for microseconds.
+    pub fn sleep_us(&self, us: u64) -> impl Future<Output = ()> + use<> {
         self.pending(|deliver, timed| {
-            timed.at(ms, move |timed| deliver(timed, ()));
+            timed.at(us, move |timed| deliver(timed, ()));
         })
     }
 
@@ -261,18 +279,24 @@ impl Timed {
         answer
     }
 
-    fn latency_ms(&self) -> u64 {
-        if let Some(round_trip_ms) = self.weather.get().round_trip_ms {
-            return round_trip_ms / 2;
+    /// How long a request takes in one direction.
+    fn latency_us(&self, distance: Option<Distance>) -> u64 {
+        if let Some((least, most)) = distance {
+            return self.draw_in(least..most + 1) / 2;
         }
         if self.chance(self.weather.get().faults.slow) {
-            self.draw_in(1_000..6_000)
+            self.draw_in(1_000..6_000) * 1_000
         } else {
-            self.draw_in(2..60)
+            self.draw_in(2..60) * 1_000
         }
     }
 
-    fn send(&self, instance: usize, request: Request) -> impl Future<Output = Answer> + use<> {
+    fn send(
+        &self,
+        instance: usize,
+        distance: Option<Distance>,
+        request: Request,
+    ) -> impl Future<Output = Answer> + use<> {
         let now_ms = self.now_ms();
         let kind = request.kind();
         self.inner
@@ -281,17 +305,17 @@ impl Timed {
             .push((now_ms, instance, kind));
         let faults = self.weather.get().faults;
         self.pending(|deliver, timed| {
-            let there_ms = timed.latency_ms();
-            let back_ms = timed.latency_ms();
+            let there_us = timed.latency_us(distance);
+            let back_us = timed.latency_us(distance);
             if matches!(request, Request::Get(_)) && timed.chance(faults.read_failed) {
                 let failed = Err(BucketError::Unavailable("no answer".to_owned()));
-                timed.at(there_ms, move |timed| deliver(timed, Answer::Get(failed)));
+                timed.at(there_us, move |timed| deliver(timed, Answer::Get(failed)));
                 return;
             }
             if !matches!(request, Request::Put(_)) {
-                timed.at(there_ms, move |timed| {
+                timed.at(there_us, move |timed| {
                     let answer = timed.apply(&request);
-                    timed.at(back_ms, move |timed| deliver(timed, answer));
+                    timed.at(back_us, move |timed| deliver(timed, answer));
                 });
                 return;
             }
@@ -304,36 +328,36 @@ impl Timed {
                 hit
             };
             if falls_on(faults.lost_request) {
-                timed.at(TIMEOUT_MS, move |timed| deliver(timed, given_up));
+                timed.at(TIMEOUT_US, move |timed| deliver(timed, given_up));
             } else if falls_on(faults.lost_reply) {
-                timed.at(there_ms.min(TIMEOUT_MS), move |timed| {
+                timed.at(there_us.min(TIMEOUT_US), move |timed| {
                     timed.apply(&request);
                 });
-                timed.at(TIMEOUT_MS, move |timed| deliver(timed, given_up));
+                timed.at(TIMEOUT_US, move |timed| deliver(timed, given_up));
             } else if falls_on(faults.late) {
-                let late_ms = timed.draw_in(TIMEOUT_MS..20_000);
-                timed.at(late_ms, move |timed| {
+                let late_us = timed.draw_in(TIMEOUT_US..20_000_000);
+                timed.at(late_us, move |timed| {
                     timed.apply(&request);
                 });
-                timed.at(TIMEOUT_MS, move |timed| deliver(timed, given_up));
+                timed.at(TIMEOUT_US, move |timed| deliver(timed, given_up));
             } else if falls_on(faults.throttled) {
-                timed.at(there_ms, move |timed| deliver(timed, throttled));
+                timed.at(there_us, move |timed| deliver(timed, throttled));
             } else if falls_on(faults.throttled_applied) {
-                timed.at(there_ms, move |timed| {
+                timed.at(there_us, move |timed| {
                     timed.apply(&request);
-                    timed.at(back_ms, move |timed| deliver(timed, throttled));
+                    timed.at(back_us, move |timed| deliver(timed, throttled));
                 });
             } else {
                 if falls_on(faults.duplicate) {
                     let again = request.clone();
-                    let again_ms = timed.draw_in(there_ms..20_000);
-                    timed.at(again_ms, move |timed| {
+                    let again_us = timed.draw_in(there_us..20_000_000);
+                    timed.at(again_us, move |timed| {
                         timed.apply(&again);
                     });
                 }
-                timed.at(there_ms, move |timed| {
+                timed.at(there_us, move |timed| {
                     let answer = timed.apply(&request);
-                    timed.at(back_ms, move |timed| deliver(timed, answer));
+                    timed.at(back_us, move |timed| deliver(timed, answer));
                 });
             }
         })
@@ -341,11 +365,11 @@ impl Timed {
 }
 
 /// The port of one instance.
-pub struct TimedBucket(Timed, usize);
+pub struct TimedBucket(Timed, usize, Option<Distance>);
 
 impl Bucket for TimedBucket {
     async fn get(&self, read: Read) -> Result<Reply, BucketError> {
-        match self.0.send(self.1, Request::Get(read)).await {
+        match self.0.send(self.1, self.2, Request::Get(read)).await {
             Answer::Get(result) => result,
             other => panic!("{other:?} to a GET"),
         }
@@ -360,7 +384,11 @@ impl Bucket for TimedBucket {
     }
 
     async fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
-        match self.0.send(self.1, Request::Put(write.clone())).await {
+        match self
+            .0
+            .send(self.1, self.2, Request::Put(write.clone()))
+            .await
+        {
             Answer::Put(result) => result,
             other => panic!("{other:?} to a PUT"),
         }
@@ -385,7 +413,7 @@ impl Bucket for TimedBucket {
             start_after: start_after.map(str::to_owned),
             limit,
         };
-        match self.0.send(self.1, request).await {
+        match self.0.send(self.1, self.2, request).await {
             Answer::List(result) => result,
             other => panic!("{other:?} to a LIST"),
         }
@@ -401,7 +429,11 @@ impl Env for TimedEnv {
     }
 
     async fn sleep_ms(&self, ms: u64) {
-        self.0.sleep(self.1.true_ms(ms)).await;
+        let late_us = match ms {
+            0 => 0,
+            _ => self.0.draw_in(0..self.0.weather.get().timer_late_us + 1),
+        };
+        self.0.sleep_us(self.1.true_ms(ms) * 1_000 + late_us).await;
     }
 
     fn random_u128(&self) -> u128 {
