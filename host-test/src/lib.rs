@@ -28,7 +28,8 @@
 //! * [`clock`], [`random`]: time and randomness that a seed repeats.
 //! * [`cpu`], [`pool`]: what measurements need.
 //! * [`conformance`]: what every provider of the port must do on every store;
-//!   [`seaweed`]: a real one; [`scripted`]: one that answers from a script.
+//!   [`seaweed`]: a real one, and a [`proxy`] before it that spoils what passes;
+//!   [`scripted`]: one that answers from a script.
 
 #![deny(missing_docs)]
 
@@ -43,6 +44,7 @@ pub mod gate;
 pub mod history;
 pub mod host;
 pub mod pool;
+pub mod proxy;
 pub mod random;
 pub mod readback;
 pub mod scripted;

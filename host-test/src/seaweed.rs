@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -38,7 +38,9 @@ fn credential() -> Credential {
 #[derive(Debug)]
 pub struct Seaweed {
     /// Ends the server when its standard input, which this holds, closes.
-    _watcher: Child,
+    watcher: Child,
+    weed: PathBuf,
+    home: PathBuf,
     _lock: File,
 }
 
@@ -60,7 +62,29 @@ impl Seaweed {
         }
     }
 
-    fn start() -> Result<Self> {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, S3_PORT).into()
+    }
+
+    /// Kills it in the middle of whatever it is doing, and starts it again on what it
+    /// has stored. Blocks until it answers.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn restart(&mut self) -> Result<()> {
+        drop(self.watcher.stdin.take());
+        self.watcher.wait()?;
+        wait_until_free()?;
+        self.watcher = launch(&self.weed, &self.home)?;
+        wait_until_up(&self.home)
+    }
+
+    /// A server of the caller's own, without objects. Waits for others on this machine.
+    ///
+    /// # Errors
+    /// If it cannot be installed, or does not come up.
+    pub fn start() -> Result<Self> {
         let home = target().join("seaweed");
         fs::create_dir_all(&home)?;
         // Of the machine, not of this checkout, because the ports are.
@@ -78,40 +102,54 @@ impl Seaweed {
             fs::remove_dir_all(&data)?;
         }
         fs::create_dir_all(&data)?;
-        let config = home.join("s3.json");
-        fs::write(&config, IDENTITIES)?;
-        let log = File::create(home.join("weed.log"))?;
+        fs::write(home.join("s3.json"), IDENTITIES)?;
         wait_until_free()?;
-        // The watcher reads from a pipe to which nobody writes, and ends the server
-        // when it closes. That happens even when this process panics or is killed.
-        let child = Command::new("sh")
-            .arg("-c")
-            .arg(WATCHER)
-            .arg("seaweed-watcher")
-            .arg(&weed)
-            .args(server_arguments(&data, &config))
-            .current_dir(&home)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start SeaweedFS")?;
         let seaweed = Self {
-            _watcher: child,
+            watcher: launch(&weed, &home)?,
+            weed,
+            home,
             _lock: lock,
         };
-        let began = Instant::now();
-        while !is_up()? {
-            if began.elapsed() > START_LIMIT {
-                bail!(
-                    "SeaweedFS did not come up: see {}",
-                    home.join("weed.log").display()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        wait_until_up(&seaweed.home)?;
         Ok(seaweed)
     }
+}
+
+/// Starts the server on what is in its folder.
+///
+/// The watcher reads from a pipe to which nobody writes, and ends the server when it
+/// closes. That happens even when this process panics or is killed.
+fn launch(weed: &Path, home: &Path) -> Result<Child> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(home.join("weed.log"))?;
+    Command::new("sh")
+        .arg("-c")
+        .arg(WATCHER)
+        .arg("seaweed-watcher")
+        .arg(weed)
+        .args(server_arguments(&home.join("data"), &home.join("s3.json")))
+        .current_dir(home)
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start SeaweedFS")
+}
+
+fn wait_until_up(home: &Path) -> Result<()> {
+    let began = Instant::now();
+    while !is_up()? {
+        if began.elapsed() > START_LIMIT {
+            bail!(
+                "SeaweedFS did not come up: see {}",
+                home.join("weed.log").display()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 /// The process that held the lock before may have been killed: its watcher then
