@@ -61,6 +61,8 @@ enum Trouble {
     None,
     /// One write per second and key; whatever else comes is 429.
     Limits,
+    /// One write per day and key.
+    LimitsForLong,
     /// The next so many replies to writes are lost.
     LosesReplies(u32),
     TellsNoTime,
@@ -171,8 +173,14 @@ impl Odd {
         let outcome = |write: &Write, won: &mut usize| {
             self.0.requests.set(self.0.requests.get() + 1);
             let stood = before.get(&write.key).and_then(|versions| versions.last());
-            let too_soon = stood.is_some_and(|stored| now_ms < stored.at_ms + 1_000) || *won > 0;
-            if self.0.trouble.get() == Trouble::Limits && too_soon {
+            let interval_ms = match self.0.trouble.get() {
+                Trouble::Limits => 1_000,
+                Trouble::LimitsForLong => 24 * 3_600_000,
+                _ => 0,
+            };
+            let too_soon =
+                stood.is_some_and(|stored| now_ms < stored.at_ms + interval_ms) || *won > 0;
+            if interval_ms > 0 && too_soon {
                 return Err(BucketError::Throttled(1_000));
             }
             if !self.holds(write, stood, *won) {
@@ -455,6 +463,18 @@ fn a_limit_does_not_hide_a_flaw() {
         let created = odd.create("l");
         assert!(matches!(created, Err(Error::Unsupported(_))), "{flaw:?}");
         assert_eq!(odd.created(), [""; 0], "{flaw:?}");
+    }
+}
+
+/// One that never refuses a write for its condition has not shown that it would.
+#[test]
+fn a_limit_alone_shows_nothing() {
+    for flaw in [Flaw::None, Flaw::IgnoresBoth] {
+        let odd = Odd::new(flaw, Trouble::LimitsForLong);
+        let created = odd.create("l");
+        assert!(matches!(created, Err(Error::Unavailable(_))), "{created:?}");
+        assert_eq!(odd.created(), [""; 0]);
+        assert_eq!(odd.keys("_doctor/passed"), [""; 0]);
     }
 }
 
