@@ -21,8 +21,9 @@ use crate::token::Epoch;
 /// An instance keeps this many bytes of segments that it has read ahead.
 const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// One round of reading ahead asks for about this many bytes at most.
-pub(super) const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// One round of reading ahead asks for about this many bytes at most: all that one read
+/// returns, so that large segments are fetched at once and not two by two.
+pub(super) const AHEAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Reading ahead this far without knowing the tail would ask for segments that do
 /// not exist, at a cost of more than the one listing that tells.
@@ -389,7 +390,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             run.ahead.learn(&fetched);
             return Ok(Slotted::Segment(Box::new(fetched)));
         }
-        let wanted = run.ahead.window(run.limit, run.entries.len());
+        let wanted = run
+            .ahead
+            .window(run.limit, run.bytes_left, run.entries.len());
         let count = match self.worth_asking(slot, wanted, &mut run.ahead).await? {
             Ask::For(count) => count,
             Ask::Nothing(observed_at) => return Ok(Slotted::Absent(observed_at)),
@@ -614,8 +617,9 @@ impl Ahead {
         self.segment_records = fetched.segment.records_from(0).count();
     }
 
-    /// How many segments to ask for.
-    fn window(&self, limit: ReadLimit, entries: usize) -> usize {
+    /// How many segments to ask for: no more than the read can still return, as what is
+    /// left over is dropped where it is large.
+    fn window(&self, limit: ReadLimit, bytes_left: u32, entries: usize) -> usize {
         if self.rounds == 0 {
             return 1;
         }
@@ -624,7 +628,7 @@ impl Ahead {
             .unwrap_or(usize::MAX)
             .saturating_sub(entries);
         let by_records = records_left.div_ceil(self.segment_records.max(1));
-        let bytes = usize::try_from(limit.bytes)
+        let bytes = usize::try_from(bytes_left)
             .unwrap_or(usize::MAX)
             .min(AHEAD_BYTES_MAX);
         let by_bytes = bytes.div_ceil(self.segment_bytes.max(1));

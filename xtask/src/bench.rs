@@ -82,7 +82,7 @@ fn run(args: Args) -> Result<ExitCode> {
     let options = parse(args)?;
     build::bring_up(&ARTIFACTS.map(str::to_owned))?;
     let peers = match options.peers {
-        true => peers(),
+        true => peers()?,
         false => "all other programs!not asked for".to_owned(),
     };
     let mut program = Program::new(workspace::cargo());
@@ -96,10 +96,51 @@ fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Other clients of S3, compiled to the target of the components, with the flags that
+/// make their crates compile there.
+const CLIENTS: [(&str, &str, &str); 2] = [
+    (
+        "aws-sdk-s3",
+        "client-aws-sdk-s3",
+        "--cfg getrandom_backend=\"custom\"",
+    ),
+    ("rusty-s3, without a transport", "client-rusty-s3", ""),
+];
+
+/// Notes how large other clients are, for the binary. One that does not compile is
+/// named where it is read.
+fn sizes() -> Result<Vec<String>> {
+    let root = workspace::root();
+    let target = root.join("target/clients");
+    let (mut lines, mut failed) = (Vec::new(), Vec::new());
+    for (name, package, flags) in CLIENTS {
+        let mut cargo = Program::new(workspace::cargo());
+        cargo
+            .current_dir(root.join("bench/clients"))
+            .args(["build", "--quiet", "--release", "--locked"])
+            .args(["--target", "wasm32-unknown-unknown", "--package", package])
+            .env("CARGO_TARGET_DIR", &target)
+            .env("RUSTFLAGS", flags);
+        match process::run(&mut cargo) {
+            Ok(()) => {
+                let module = package.replace('-', "_");
+                let path = format!("wasm32-unknown-unknown/release/{module}.wasm");
+                let bytes = fs::metadata(target.join(path))?.len();
+                lines.push(format!("{name} {bytes}"));
+            }
+            Err(error) => failed.push(format!("the size of {name}!{error:#}")),
+        }
+    }
+    let folder = root.join("target/bench");
+    fs::create_dir_all(&folder).context("cannot create target/bench")?;
+    fs::write(folder.join("sizes.txt"), lines.join("\n")).context("cannot note sizes")?;
+    Ok(failed)
+}
+
 /// The programs that take part, as the binary reads them: `NAME=PROGRAM ARGUMENT`, or
 /// `NAME!REASON`, one a line.
-fn peers() -> String {
-    let mut lines = Vec::new();
+fn peers() -> Result<String> {
+    let mut lines = sizes()?;
     match rust_peers() {
         Ok(program) => {
             lines.push(format!(
@@ -118,7 +159,7 @@ fn peers() -> String {
         )),
         Err(error) => lines.push(format!("delta-rs!{error:#}")),
     }
-    lines.join("\n")
+    Ok(lines.join("\n"))
 }
 
 fn rust_peers() -> Result<PathBuf> {

@@ -89,6 +89,12 @@ pub fn bring_up(names: &[String]) -> Result<Vec<Report>> {
     build(&artifacts::select(names)?, Wish::Any)
 }
 
+/// Whether components are built with everything that makes them smaller.
+pub fn is_smallest() -> Result<bool> {
+    let toolchain = toolchain::find(Wish::Any)?;
+    Ok(toolchain.builds_the_standard_library() && Optimizer::find().is_some())
+}
+
 fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
     let toolchain = toolchain::find(wish)?;
     compile(&toolchain, artifacts)?;

@@ -42,5 +42,8 @@ pub fn status(name: &str, arguments: Vec<String>) -> Result<ExitStatus> {
         name,
         "--",
     ]);
+    if build::is_smallest()? {
+        command.env("IFMATCH_SMALL_BUILD", "1");
+    }
     process::status(command.args(arguments))
 }

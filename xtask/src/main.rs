@@ -48,6 +48,10 @@ const COMMANDS: &[Command] = &[
     fuzz::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
     mutations::COMMAND,
+    Command::harness(
+        "counts",
+        "Compare requests, bytes and fuel with what they were",
+    ),
     Command::harness("budget", "Print the requests that each operation costs"),
 ];
 

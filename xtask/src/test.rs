@@ -46,6 +46,7 @@ Runs the named steps; all of them if none is named:
   simulate   a short `cargo xtask simulate`
   mutations  a short `cargo xtask simulate --mutations`
   budget     what every operation costs, as `cargo xtask budget`
+  counts     nothing costs more than it did, as `cargo xtask counts`
   demo       a short `cargo xtask demo`
   examples   every `cargo xtask example`
   javascript  types and tests of everything in JavaScript
@@ -129,6 +130,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "budget",
         run: || command("budget", &[]),
+    },
+    Step {
+        name: "counts",
+        run: || command("counts", &[]),
     },
     Step {
         name: "demo",

@@ -456,7 +456,8 @@ nothing.
   without fencing or grace, and with duplicates when a reply is lost.
 * CPU is the thread's that runs the guest and its host, without the store. Fuel is about one
   for each WebAssembly instruction. Dollars are for a million such operations, requests only,
-  by the prices in [STORES.md](STORES.md).
+  at the prices of 2026 for a million writes or listings and a million reads: S3 5.00 and 0.40,
+  S3 Express 1.13 and 0.03, R2 4.50 and 0.36.
 * Native code keeps its connections to a store over HTTP. Components do not: the host opens
   one for each request, as wasmtime does by default.
 

@@ -7,8 +7,8 @@ use host_test::store::{Kind, Totals};
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-/// Prices in dollars for a million requests: writes and listings, reads. Without what
-/// bytes cost. `docs/STORES.md` has the sources.
+/// Prices in dollars of 2026 for a million requests: writes and listings, reads. Without
+/// what bytes cost.
 pub const PRICES: [(&str, f64, f64); 3] = [
     ("S3", 5.00, 0.40),
     ("S3 Express", 1.13, 0.03),
