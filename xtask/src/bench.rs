@@ -100,7 +100,7 @@ fn run(args: Args) -> Result<ExitCode> {
 /// make their crates compile there.
 const CLIENTS: [(&str, &str, &str); 2] = [
     (
-        "aws-sdk-s3",
+        "aws-sdk-s3, with the transport of its host",
         "client-aws-sdk-s3",
         "--cfg getrandom_backend=\"custom\"",
     ),
