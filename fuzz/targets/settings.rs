@@ -17,10 +17,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         }
         Err(error) => {
             let text = format!("{error:?}");
+            // Shorter texts occur in any message.
             for (name, value) in &variables {
-                let secret = name == "AWS_SECRET_ACCESS_KEY" || name == "AWS_SESSION_TOKEN";
-                // Other values may occur in any text.
-                let told = secret && value.contains('~') && text.contains(value);
+                let told = value.contains("secret-of") && text.contains(value);
                 assert!(!told, "{name} in {text}");
             }
         }
