@@ -233,6 +233,17 @@ pub enum Guard {
     FateAboveTwice,
     /// A refusal by somebody who slept does not undo a transaction.
     RefusalCompared,
+    /// What was compared with a version whose fate is known from its decision alone is
+    /// compared again.
+    FateCertain,
+    /// A driver believes only what follows on a part that is kept.
+    FateOfKept,
+    /// The time of a decision is that of the first part.
+    BegunFirst,
+    /// A decision stays while a manifest waits for it.
+    DecisionNeeded,
+    /// A decision stays while a later one could count.
+    DecisionAged,
     // Blobs and their collection
     /// A commit that names blobs which may be collected is refused.
     BlobsKept,
@@ -389,6 +400,11 @@ mod switch {
             FateCompared,
             FateAboveTwice,
             RefusalCompared,
+            FateCertain,
+            FateOfKept,
+            BegunFirst,
+            DecisionNeeded,
+            DecisionAged,
             BlobsKept,
             FloorBeforeSweep,
             TwoGenerations,

@@ -232,11 +232,14 @@ pub fn blobs_prefix(space: &Name) -> String {
     format!("blob/{space}/_")
 }
 
-/// The key of what decides a transaction: `_transaction/<id>`. No name starts with
-/// `_`, so no other key does.
+/// The prefix of the keys of all decisions. No name starts with `_`, so no other key
+/// does.
+pub const DECISIONS_PREFIX: &str = "_transaction/";
+
+/// The key of what decides a transaction: `_transaction/<id>`.
 #[must_use]
 pub fn decision_key(transaction: u128) -> String {
-    format!("_transaction/{transaction:032x}")
+    format!("{DECISIONS_PREFIX}{transaction:032x}")
 }
 
 /// The key of the note that the store has passed the check of its conditions.

@@ -12,6 +12,7 @@
 pub mod blob;
 pub mod bucket;
 pub mod codec;
+pub mod collection;
 pub mod doctor;
 pub mod env;
 pub mod error;

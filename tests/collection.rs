@@ -19,10 +19,10 @@ use std::rc::Rc;
 
 use ifmatch::blob::{Digest, Generation, Reference};
 use ifmatch::bucket::{BucketError, PutOutcome};
+use ifmatch::collection::{Act, Reason, Removal, Report};
 use ifmatch::error::Error;
 use ifmatch::manifest::{
-    At, Change, CommitOutcome, Dependency, Edit, KeepVersions, Part, SweepReport,
-    TransactionOutcome, VersionPin,
+    At, Change, CommitOutcome, Dependency, Edit, KeepVersions, Part, TransactionOutcome, VersionPin,
 };
 use model::manifest::{Instance, change, commit, fenced, key, latest_of};
 use model::{Answer, HOUR_MS, Op, Request, World};
@@ -108,10 +108,19 @@ fn what_no_item_can_name_is_refused() {
     commit(&world, &writer, &naming(1, "a", &[blob; 255]));
 }
 
+const ALL: KeepVersions = KeepVersions::From(1);
+
+/// How many blobs went.
+fn unnamed(swept: &Report) -> u64 {
+    swept.count(Reason::Unnamed)
+}
+
 /// A sweep by a fresh instance, an hour after whatever came before.
-fn sweep(world: &World) -> SweepReport {
+fn sweep(world: &World) -> Report {
     world.advance_ms(HOUR_MS);
-    world.run(world.manifests().sweep("m")).unwrap()
+    world
+        .run(world.manifests().collect("m", ALL, Act::Sweep))
+        .unwrap()
 }
 
 fn is_stored(world: &World, blob: Reference) -> bool {
@@ -146,32 +155,38 @@ fn a_blob_that_nobody_names_goes_with_the_second_sweep_after_it_was_stored() {
     let (kept, idle) = (put(&world, 0, "kept"), put(&world, 0, "idle"));
     commit(&world, &writer, &naming(0, "a", &[kept]));
     let first = sweep(&world);
-    assert_eq!((first.generation, first.unnamed), (Generation(1), 0));
+    assert_eq!((first.generation, unnamed(&first)), (Generation(1), 0));
     let young = put(&world, 1, "young");
-    let soon = world.run(world.manifests().sweep("m")).unwrap();
-    assert_eq!((soon.generation, soon.unnamed), (Generation(1), 0));
+    let soon = world
+        .run(world.manifests().collect("m", ALL, Act::Sweep))
+        .unwrap();
+    assert_eq!((soon.generation, unnamed(&soon)), (Generation(1), 0));
 
     world.advance_ms(HOUR_MS);
     let before = world.keys();
-    let planned = world.run(world.manifests().plan("m")).unwrap();
+    let planned = world
+        .run(world.manifests().collect("m", ALL, Act::Plan))
+        .unwrap();
     assert_eq!(world.keys(), before, "a plan changes nothing");
     world.take_total();
-    let done = world.run(world.manifests().sweep("m")).unwrap();
-    assert_eq!(world.take_total(), 10, "7 and the versions");
+    let done = world
+        .run(world.manifests().collect("m", ALL, Act::Sweep))
+        .unwrap();
+    assert_eq!(world.take_total(), 11, "8 and the versions");
     assert_eq!(done, planned);
-    let expected = SweepReport {
-        generation: Generation(2),
-        named: 1,
-        unnamed: 1,
-        unnamed_bytes: 4,
-        blobs: vec![idle],
-        more: false,
+    assert_eq!((done.generation, done.named), (Generation(2), 1));
+    let expected = Removal {
+        reason: Reason::Unnamed,
+        objects: 1,
+        bytes: 4,
+        keys: vec![idle.key("m").unwrap()],
     };
-    assert_eq!(done, expected);
+    assert_eq!(done.removals, [expected]);
+    assert!(!done.more);
     assert!(!is_stored(&world, idle));
     assert!(is_stored(&world, kept) && is_stored(&world, young));
-    let none = world.run(world.manifests().sweep("other")).unwrap();
-    assert_eq!(none, SweepReport::default());
+    let none = world.run(world.manifests().collect("other", ALL, Act::Sweep));
+    assert_eq!(none.unwrap().removals, []);
     check_all(&world);
 }
 
@@ -213,7 +228,7 @@ fn scenario_44_what_only_trimmed_versions_named_goes_unless_it_is_pinned() {
             .run(writer.trim("m", KeepVersions::Newest(1)))
             .unwrap();
         assert_eq!(trimmed.first_kept == 1, pinned, "{trimmed:?}");
-        assert_eq!(sweep(&world).unnamed, u64::from(!pinned));
+        assert_eq!(unnamed(&sweep(&world)), u64::from(!pinned));
         assert_eq!(is_stored(&world, old), pinned);
         check_all(&world);
     }
@@ -288,7 +303,7 @@ fn scenario_42_a_commit_on_its_way_comes_before_the_sweep_or_not_at_all() {
             op.serve();
         }
         let swept = sweep(&world);
-        assert_eq!(swept.unnamed, u64::from(!first));
+        assert_eq!(unnamed(&swept), u64::from(!first));
         let expected = match first {
             true => CommitOutcome::Committed(3),
             false => CommitOutcome::Expired(Generation(2)),
@@ -308,19 +323,19 @@ fn scenario_43_a_blob_that_is_used_again_while_it_is_swept() {
         sweep(&world);
         world.advance_ms(HOUR_MS);
         let collector = world.manifests();
-        let mut op = world.start(collector.sweep("m"));
+        let mut op = world.start(collector.collect("m", ALL, Act::Sweep));
         if committed_before {
             // It was there already, and is named before the sweep raises.
             assert_eq!(put(&world, 0, "one"), blob);
             commit(&world, &writer, &naming(1, "b", &[blob]));
-            assert_eq!(op.finish().unwrap().unnamed, 0);
+            assert_eq!(unnamed(&op.finish().unwrap()), 0);
         } else {
             // The collector has made its list, and sleeps.
             op.serve_until("DELETE");
             assert_eq!(put(&world, 0, "one"), blob);
             let ended = world.run(writer.commit("m", &naming(1, "b", &[blob])));
             assert_eq!(ended, Ok(CommitOutcome::Expired(Generation(2))));
-            assert_eq!(op.finish().unwrap().unnamed, 1);
+            assert_eq!(unnamed(&op.finish().unwrap()), 1);
         }
         check_all(&world);
     }
@@ -335,7 +350,7 @@ fn scenario_46_a_list_of_blobs_that_is_a_day_old_deletes_nothing_live() {
     sweep(&world);
     world.advance_ms(HOUR_MS);
     let collector = world.manifests();
-    let mut asleep = world.start(collector.sweep("m"));
+    let mut asleep = world.start(collector.collect("m", ALL, Act::Sweep));
     asleep.serve_until("DELETE");
     for day in 2..26 {
         let blob = put(&world, day, "one");
@@ -391,7 +406,7 @@ fn a_sweep_that_sleeps_through_a_trim_begins_again() {
     assert_eq!(trim(KeepVersions::Newest(1)).first_kept, 4);
     // The collector has raised the generation, and read that version 4 is kept.
     let collector = world.manifests();
-    let mut op = world.start(collector.sweep("m"));
+    let mut op = world.start(collector.collect("m", ALL, Act::Sweep));
     op.serve_until("PUT");
     op.serve();
     while op.request().unwrap().key() != key(4) {
@@ -416,9 +431,9 @@ fn two_sweeps_at_once_raise_the_generation_once() {
     commit(&world, &writer, &change(0, "a=1"));
     world.advance_ms(HOUR_MS);
     let (one, other) = (world.manifests(), world.manifests());
-    let mut slow = world.start(one.sweep("m"));
+    let mut slow = world.start(one.collect("m", ALL, Act::Sweep));
     slow.serve_until("PUT");
-    let quick = world.run(other.sweep("m")).unwrap();
+    let quick = world.run(other.collect("m", ALL, Act::Sweep)).unwrap();
     assert_eq!(quick.generation, Generation(1));
     assert_eq!(slow.finish().unwrap().generation, Generation(1));
     assert_eq!(latest_of(&world, &writer).unwrap().summary.version, 2);
@@ -508,11 +523,11 @@ async fn collect(world: World, seen: Rc<RefCell<Seen>>) {
     for _ in 0..4 {
         world.advance_ms(HOUR_MS);
         let newest = KeepVersions::Newest(1);
-        if let Ok(report) = world.manifests().trim("m", newest).await {
-            seen.borrow_mut().trimmed += report.deleted;
-        }
-        if let Ok(report) = world.manifests().sweep("m").await {
-            seen.borrow_mut().deleted += report.unnamed;
+        let swept = world.manifests().collect("m", newest, Act::Sweep).await;
+        if let Ok(swept) = swept {
+            let mut seen = seen.borrow_mut();
+            seen.trimmed += swept.count(Reason::Trimmed);
+            seen.deleted += unnamed(&swept);
         }
     }
 }

@@ -26,10 +26,11 @@ use std::rc::Rc;
 
 use ifmatch::blob::{Blobs, Generation, Reference};
 use ifmatch::bucket::{BucketError, PutOutcome};
+use ifmatch::collection::Act;
 use ifmatch::error::Error;
 use ifmatch::lease::{AcquireOutcome, Leases, RenewOutcome, Request as Wish};
 use ifmatch::log::{AppendOptions, AppendOutcome, Cursor, Extent, Keep, Logs, ReadOutcome};
-use ifmatch::manifest::{At, Change, CommitOutcome, Edit, Manifests};
+use ifmatch::manifest::{At, Change, CommitOutcome, Edit, KeepVersions, Manifests};
 use ifmatch::token::Epoch;
 use model::log::{ALL, batch, fenced};
 use model::manifest::{change, commit, latest};
@@ -626,10 +627,14 @@ fn commit_and_collect(name: &'static str, sleeps: u32, faults: u32) -> Case {
             let stored = world.run(blobs.put("m", Generation(0), vec![BLOB.to_vec()]));
             world.advance_ms(2 * HOUR_MS);
             let collector = manifests(world, 3);
-            world.run(collector.sweep("m")).unwrap();
+            world
+                .run(collector.collect("m", KeepVersions::From(1), Act::Sweep))
+                .unwrap();
             world.advance_ms(2 * HOUR_MS);
             let sweep: Actor = Box::pin(async move {
-                let _ = collector.sweep("m").await;
+                let _ = collector
+                    .collect("m", KeepVersions::From(1), Act::Sweep)
+                    .await;
                 vec![Told::Sweep]
             });
             vec![naming(writer, blobs, stored.unwrap()[0]), sweep]

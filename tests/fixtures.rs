@@ -24,8 +24,9 @@ use std::path::PathBuf;
 
 use ifmatch::blob::{Digest, Generation, Reference};
 use ifmatch::codec::{DecodeError, Header, Tag};
+use ifmatch::collection::Act;
 use ifmatch::log::{AppendOptions, Cursor, Keep, MergeOptions, Pack, Segment};
-use ifmatch::manifest::{CommitOutcome, Decision, Part, Version};
+use ifmatch::manifest::{CommitOutcome, Decision, KeepVersions, Part, Version};
 use ifmatch::slots::{ChainState, Grace};
 use ifmatch::token::Epoch;
 use model::log::{batch, fenced, produced};
@@ -164,7 +165,9 @@ fn manifest_objects() -> Vec<(&'static str, Vec<u8>)> {
         commit("big", change(number, &text));
     }
     world.run(manifests.fork("n", 2, "fork")).unwrap();
-    world.run(manifests.sweep("n")).unwrap();
+    world
+        .run(manifests.collect("n", KeepVersions::From(1), Act::Sweep))
+        .unwrap();
     let decision = world
         .keys()
         .into_iter()

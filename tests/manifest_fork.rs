@@ -15,6 +15,7 @@ mod model;
 
 use ifmatch::blob::{Blobs, Generation};
 use ifmatch::bucket::PutOutcome;
+use ifmatch::collection::Act;
 use ifmatch::error::Error;
 use ifmatch::log::CreateOutcome;
 use ifmatch::manifest::{ForkOutcome, KeepVersions, Version};
@@ -98,7 +99,9 @@ fn scenario_49_what_a_fork_copies_stays_while_it_is_copied() {
         world.advance_ms(60_000);
         let trimmed = world.run(writer.trim("m", KeepVersions::Newest(1)));
         assert_eq!(trimmed.unwrap().first_kept, 2);
-        world.run(writer.sweep("m")).unwrap();
+        world
+            .run(writer.collect("m", KeepVersions::From(1), Act::Sweep))
+            .unwrap();
     }
     assert_eq!(op.finish().unwrap(), ForkOutcome::Forked);
     assert_eq!(items_of(&world, "child"), (1, "a=1".to_owned()));

@@ -113,6 +113,40 @@ pub mod doctor {
     pub use super::generated::ifmatch::protocols::types::Error;
 }
 
+impl collection::Target {
+    /// A log, of which this is kept.
+    pub fn log(name: &str, keep: collection::Keep) -> Self {
+        Self::Log(collection::LogTarget {
+            name: name.to_owned(),
+            keep,
+        })
+    }
+
+    /// A manifest, of which these versions are kept.
+    pub fn manifest(name: &str, keep: collection::KeepVersions) -> Self {
+        Self::Manifest(collection::ManifestTarget {
+            name: name.to_owned(),
+            keep,
+        })
+    }
+}
+
+impl collection::Report {
+    /// How many objects go.
+    pub fn objects(&self) -> u64 {
+        self.removals.iter().map(|removal| removal.objects).sum()
+    }
+
+    /// How many go for one reason.
+    pub fn count(&self, reason: collection::Reason) -> u64 {
+        let removals = self.removals.iter();
+        removals
+            .filter(|removal| removal.reason == reason)
+            .map(|removal| removal.objects)
+            .sum()
+    }
+}
+
 /// `ifmatch:protocols/receipts`.
 pub mod receipts {
     pub use super::generated::exports::ifmatch::protocols::receipts::*;

@@ -204,44 +204,6 @@ impl Log<'_> {
 pub struct Retention<'a>(pub(crate) &'a mut Instance);
 
 impl Retention<'_> {
-    /// Trims versions of a manifest.
-    pub async fn trim_versions(
-        &mut self,
-        name: &str,
-        keep: retention::KeepVersions,
-    ) -> Call<Result<retention::VersionsReport, retention::Error>> {
-        let name = name.to_owned();
-        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
-        let result = gate
-            .behind(guest.call_trim_versions(store, &name, keep))
-            .await;
-        self.0.leave(result)
-    }
-
-    /// Trims a log.
-    pub async fn trim(
-        &mut self,
-        name: &str,
-        keep: retention::Keep,
-    ) -> Call<Result<retention::TrimReport, retention::Error>> {
-        let name = name.to_owned();
-        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
-        let result = gate.behind(guest.call_trim(store, &name, keep)).await;
-        self.0.leave(result)
-    }
-
-    /// Merges segments of a log.
-    pub async fn merge(
-        &mut self,
-        name: &str,
-        options: retention::MergeOptions,
-    ) -> Call<Result<retention::MergeReport, retention::Error>> {
-        let name = name.to_owned();
-        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.retention)?;
-        let result = gate.behind(guest.call_merge(store, &name, options)).await;
-        self.0.leave(result)
-    }
-
     /// Sets a pin.
     pub async fn pin(
         &mut self,
@@ -560,22 +522,41 @@ impl Collection<'_> {
     /// Tells what a sweep would do.
     pub async fn plan(
         &mut self,
-        name: &str,
-    ) -> Call<Result<collection::SweepReport, collection::Error>> {
-        let name = name.to_owned();
+        target: &collection::Target,
+    ) -> Call<Result<collection::Report, collection::Error>> {
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.collection)?;
-        let result = gate.behind(guest.call_plan(store, &name)).await;
+        let result = gate.behind(guest.call_plan(store, target)).await;
         self.0.leave(result)
     }
 
-    /// Deletes blobs that nobody names.
+    /// Deletes what nobody needs any more.
     pub async fn sweep(
         &mut self,
+        target: &collection::Target,
+    ) -> Call<Result<collection::Report, collection::Error>> {
+        let Entered { guest, store, gate } = self.0.enter(|exports| &exports.collection)?;
+        let result = gate.behind(guest.call_sweep(store, target)).await;
+        self.0.leave(result)
+    }
+
+    /// Sweeps a log.
+    pub async fn trim(
+        &mut self,
         name: &str,
-    ) -> Call<Result<collection::SweepReport, collection::Error>> {
+        keep: collection::Keep,
+    ) -> Call<Result<collection::Report, collection::Error>> {
+        self.sweep(&collection::Target::log(name, keep)).await
+    }
+
+    /// Merges segments of a log.
+    pub async fn merge(
+        &mut self,
+        name: &str,
+        options: collection::MergeOptions,
+    ) -> Call<Result<collection::MergeReport, collection::Error>> {
         let name = name.to_owned();
         let Entered { guest, store, gate } = self.0.enter(|exports| &exports.collection)?;
-        let result = gate.behind(guest.call_sweep(store, &name)).await;
+        let result = gate.behind(guest.call_merge(store, &name, options)).await;
         self.0.leave(result)
     }
 }

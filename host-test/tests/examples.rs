@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use host_test::artifact::Artifact;
+use host_test::bindings::collection::{KeepVersions, Reason, Target};
 use host_test::bindings::log::Settings;
 use host_test::bindings::orders::Placed;
-use host_test::bindings::retention::KeepVersions;
 use host_test::bindings::tables::Outcome;
 use host_test::faults::Rates;
 use host_test::host::Instance;
@@ -220,11 +220,9 @@ async fn bank(world: &World) -> Result<Book> {
             book.audits += 1;
         }
         // Whatever goes wrong with these, the next ones go on.
-        let mut retention = collector.retention();
-        let newest = KeepVersions::Newest(1);
-        let _ = retention.trim_versions("bank", newest).await?;
-        if let Ok(report) = collector.collection().sweep("bank").await? {
-            book.collected += report.unnamed;
+        let table = Target::manifest("bank", KeepVersions::Newest(1));
+        if let Ok(report) = collector.collection().sweep(&table).await? {
+            book.collected += report.count(Reason::Unnamed);
         }
         if let Ok(Some(done)) = timeout(Duration::from_secs(1), working.join_next()).await {
             let done = done??;

@@ -10,6 +10,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use host_test::artifact::Artifact;
 use host_test::bindings::bucket::{Found, Read, Span};
+use host_test::bindings::collection::Target;
 use host_test::bindings::lease::{
     AcquireOutcome, ClockBounds, Error, Grant, ReleaseOutcome, RenewOutcome, Request, State,
     Status, Successor, Token,
@@ -528,7 +529,11 @@ fn the_log_alone_and_the_whole_share_a_lease_and_a_log() -> Result<()> {
         ensure!(matches!(refused, AppendOutcome::Fenced(_)), "{refused:?}");
         let log = contents(world.site()).await?;
         ensure!(log == [b"one", b"two"], "{log:?}");
-        let error = part.collection().plan("space").await.unwrap_err();
+        let error = part
+            .collection()
+            .plan(&Target::Decisions)
+            .await
+            .unwrap_err();
         ensure!(error.to_string().contains("does not export"), "{error:?}");
         Ok(())
     })

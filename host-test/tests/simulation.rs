@@ -6,10 +6,10 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use host_test::bindings::blob::Reference;
+use host_test::bindings::collection::{Keep, KeepVersions, Target};
 use host_test::bindings::lease::{AcquireOutcome, ClockBounds, RenewOutcome, Request};
-use host_test::bindings::log::{AppendOptions, AppendOutcome, Cursor, Settings, Token, Writer};
+use host_test::bindings::log::{AppendOptions, AppendOutcome, Settings, Token, Writer};
 use host_test::bindings::manifest::{Change, CommitOutcome, Dependency, Edit, Item};
-use host_test::bindings::retention::{Keep, KeepVersions};
 use host_test::bindings::transaction::{Outcome, Part};
 use host_test::sim::reigns::check_versions;
 use host_test::sim::versions::{self, Changes};
@@ -98,15 +98,9 @@ async fn diary_of_a_log(world: &World) -> Result<Vec<Deed>> {
         }
         world.pass(Duration::from_secs(5)).await;
     }
-    a.retention().trim(LOG, Keep::Start(1)).await??;
-    let report = a.retention().trim(LOG, Keep::Start(2)).await??;
-    ensure!(
-        report.first_kept
-            == Cursor {
-                slot: Some(3),
-                ..report.first_kept
-            }
-    );
+    a.collection().trim(LOG, Keep::Start(1)).await??;
+    let report = a.collection().trim(LOG, Keep::Start(2)).await??;
+    ensure!(report.first_kept == 2, "{report:?}");
     world.store().tamper(|store| store.diary().to_vec())
 }
 
@@ -319,7 +313,8 @@ async fn diary_of_manifests(world: &World) -> Result<(Vec<Deed>, Changes)> {
         );
         world.pass(Duration::from_secs(5)).await;
     }
-    a.collection().sweep(one).await??;
+    let all = Target::manifest(one, KeepVersions::Start(1));
+    a.collection().sweep(&all).await??;
     let parts = MANIFESTS.map(|name| Part {
         manifest: name.to_owned(),
         change: change(name, "both", 1, Vec::new()),
@@ -329,10 +324,8 @@ async fn diary_of_manifests(world: &World) -> Result<(Vec<Deed>, Changes)> {
     let after = change(one, "after", 1, Vec::new());
     a.manifest().commit(one, &after).await??;
     world.pass(Duration::from_secs(5)).await;
-    let report = a
-        .retention()
-        .trim_versions(one, KeepVersions::Start(3))
-        .await??;
+    let later = Target::manifest(one, KeepVersions::Start(3));
+    let report = a.collection().sweep(&later).await??;
     ensure!(report.first_kept == 3, "{report:?}");
     let diary = world.store().tamper(|store| store.diary().to_vec())?;
     Ok((diary, changes))

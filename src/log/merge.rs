@@ -15,6 +15,7 @@ use crate::bucket::{
     BATCH_OBJECTS_MAX, Bucket, Deletion, PAGE_OBJECTS_MAX, Precondition, PutOutcome, Read, Write,
 };
 use crate::codec::Header;
+use crate::collection::{Act, Report};
 use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
@@ -77,18 +78,12 @@ impl<B: Bucket + Deletion, E: Env> Logs<B, E> {
             )));
         }
         let (state, mut report) = log.merge(options).await?;
-        let (mut deleted, mut more) = (0, false);
+        let mut swept = Report::new();
         log.chain
-            .delete_below(
-                log.store(),
-                state.first_kept(),
-                None,
-                &mut deleted,
-                &mut more,
-            )
+            .delete_below(log.store(), Act::Sweep, state.state(), None, &mut swept)
             .await?;
-        report.deleted = deleted;
-        report.more |= more;
+        report.deleted = swept.objects();
+        report.more |= swept.more;
         Ok(report)
     }
 }

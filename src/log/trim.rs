@@ -6,14 +6,15 @@ use super::pointers::Pointer;
 use super::search::{self, Located};
 use super::tail::Tail;
 use super::{Cursor, Log, Logs, packs};
-use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, Page, StoreTime};
+use crate::bucket::{Bucket, Deletion, Metadata, PAGE_OBJECTS_MAX, Page, StoreTime};
+use crate::collection::{Act, Listing, Reason, Report, Verdict};
 use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::slots::retain::{
-    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, TRIM_PAGES_MAX, check_reader, check_ttl, delete,
-    too_many_changes, valid_pins,
+    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, check_reader, check_ttl, ended_pins, too_many_changes,
+    valid_pins,
 };
 use crate::slots::{ChainState, Merged, Pin, StateReply, Swapped, refused};
 use maybe_async::maybe_async;
@@ -135,29 +136,51 @@ impl<B: Bucket + Deletion, E: Env> Logs<B, E> {
     ///
     /// As [`Error`] describes. The watermark may have been raised.
     pub async fn trim(&self, name: &str, keep: Keep) -> Result<TrimReport, Error> {
+        let (first_kept, report) = self.cut_back(name, keep, Act::Sweep).await?;
+        Ok(TrimReport {
+            first_kept,
+            deleted: report.objects(),
+            more: report.more,
+            limited_by: report.limited_by,
+        })
+    }
+
+    /// Trims a log, drops the pins that have ended, and deletes whatever holds nothing
+    /// that is kept; or tells what there is to do.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] describes. Any part may have been done; the next call goes on.
+    pub async fn collect(&self, name: &str, keep: Keep, act: Act) -> Result<Report, Error> {
+        Ok(self.cut_back(name, keep, act).await?.1)
+    }
+
+    async fn cut_back(&self, name: &str, keep: Keep, act: Act) -> Result<(Cursor, Report), Error> {
         let log = Log::new(self, name)?;
         let tail = log.fresh_tail().await?;
-        let (state, cut) = log.raise_watermark(&tail, keep).await?;
-        let (mut deleted, mut more) = (0, false);
+        let mut report = Report::new();
+        let edit = Edit::Raise {
+            tail: &tail,
+            keep,
+            act,
+        };
+        let (reply, edited) = match log.change_state(&edit).await? {
+            Change::None(reply, edited) | Change::Made(reply, edited) => (reply, edited),
+            Change::Unknown(why) => return Err(Error::Unavailable(why)),
+        };
+        let first_kept = search::first_kept(&tail, &reply);
+        report.first_kept = first_kept.offset;
+        report.limited_by = edited.cut.limited_by;
+        report.ended_pins = edited.ended_pins;
+        let (state, below) = (reply.state(), edited.cut.below);
         log.chain
-            .delete_below(
-                log.store(),
-                state.first_kept(),
-                cut.below,
-                &mut deleted,
-                &mut more,
-            )
+            .delete_below(log.store(), act, state, below, &mut report)
             .await?;
-        if state.state().merged.is_some() {
-            log.delete_packs(state.state().first_kept_offset, &mut deleted, &mut more)
+        if state.merged.is_some() {
+            log.delete_packs(state.first_kept_offset, act, &mut report)
                 .await?;
         }
-        Ok(TrimReport {
-            first_kept: search::first_kept(&tail, &state),
-            deleted,
-            more,
-            limited_by: cut.limited_by,
-        })
+        Ok((first_kept, report))
     }
 }
 
@@ -210,7 +233,11 @@ impl<B: Bucket, E: Env> Logs<B, E> {
 /// A change of the state.
 pub(super) enum Edit<'a> {
     /// Trim as far as this allows.
-    Raise { tail: &'a Tail, keep: Keep },
+    Raise {
+        tail: &'a Tail,
+        keep: Keep,
+        act: Act,
+    },
     /// Plan to merge the slots from `from` up to `end`, unless there is a plan.
     Plan { from: Slot, end: Slot },
     /// What was planned is done: records up to `end_offset` are in packs. Plan to
@@ -229,6 +256,8 @@ pub(super) struct Edited {
     state: Option<ChainState>,
     /// How far a trim went.
     cut: Cut,
+    /// Whose pins it dropped.
+    ended_pins: Vec<String>,
 }
 
 impl Edited {
@@ -236,6 +265,7 @@ impl Edited {
         Edited {
             state,
             cut: Cut::new(Start::of(Slot::FIRST), TrimLimit::None),
+            ended_pins: Vec::new(),
         }
     }
 }
@@ -257,7 +287,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             }
             let reply = self.chain.state(self.store()).await?;
             let mut edited = match edit {
-                Edit::Raise { tail, keep } => match self.raised(tail, *keep, &reply).await {
+                Edit::Raise { tail, keep, .. } => match self.raised(tail, *keep, &reply).await {
                     Ok(edited) => edited,
                     Err(error) => {
                         self.unless_moved(&reply, error).await?;
@@ -275,6 +305,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             let Some(state) = edited.state.take() else {
                 return Ok(Change::None(reply, edited));
             };
+            if let Edit::Raise { act: Act::Plan, .. } = edit {
+                return Ok(Change::None(reply.supposing(state), edited));
+            }
             match self.chain.swap_state(self.store(), &reply, state).await? {
                 Swapped::Done(reply) => return Ok(Change::Made(reply, edited)),
                 Swapped::Lost => {}
@@ -284,24 +317,25 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         Err(too_many_changes(&self.chain))
     }
 
-    /// Raises the watermark as far as `keep` and the guards allow.
-    async fn raise_watermark(&self, tail: &Tail, keep: Keep) -> Result<(StateReply, Cut), Error> {
-        match self.change_state(&Edit::Raise { tail, keep }).await? {
-            Change::None(reply, edited) | Change::Made(reply, edited) => Ok((reply, edited.cut)),
-            Change::Unknown(why) => Err(Error::Unavailable(why)),
-        }
-    }
-
+    /// Raises the watermark as far as `keep` and the guards allow, and drops pins that
+    /// have ended.
     async fn raised(&self, tail: &Tail, keep: Keep, reply: &StateReply) -> Result<Edited, Error> {
         let cut = self.cut(tail, reply, keep).await?;
-        let state = if cut.start.slot <= reply.state().kept_slot() {
+        let ended_pins = ended_pins(reply);
+        let state = if cut.start.slot > reply.state().kept_slot() {
+            Some(self.cut_off(tail, reply, cut.start).await?)
+        } else if ended_pins.is_empty() {
             None
         } else {
-            Some(self.cut_off(tail, reply, cut.start).await?)
+            Some(ChainState {
+                pins: valid_pins(reply),
+                ..reply.state().clone()
+            })
         };
         Ok(Edited {
+            state,
             cut,
-            ..Edited::to(state)
+            ended_pins,
         })
     }
 
@@ -642,31 +676,24 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
 #[maybe_async(AFIT)]
 impl<B: Bucket + Deletion, E: Env> Log<'_, B, E> {
     /// Deletes the packs that hold nothing from `offset` on.
-    async fn delete_packs(
-        &self,
-        offset: u64,
-        deleted: &mut u64,
-        more: &mut bool,
-    ) -> Result<(), Error> {
-        let mut after: Option<String> = None;
-        for _ in 0..TRIM_PAGES_MAX {
-            let page = self.list_packs(after.as_deref()).await?;
-            let mut trimmed: Vec<PackKey> = page.packs.iter().map(|listed| listed.pack).collect();
-            let last = |pack: &PackKey| match off(Guard::PackKeptToItsEnd) {
-                true => pack.start,
-                false => pack.end,
-            };
-            trimmed.retain(|pack| last(pack) <= offset);
-            let all = trimmed.len() == page.packs.len();
-            let keys: Vec<String> = trimmed.iter().map(|pack| pack.key(self.name())).collect();
-            after = keys.last().cloned();
-            delete(self.store(), keys, deleted).await?;
-            if !(page.more && all) {
-                return Ok(());
-            }
-        }
-        *more = true;
-        Ok(())
+    async fn delete_packs(&self, offset: u64, act: Act, report: &mut Report) -> Result<(), Error> {
+        let name = self.name();
+        let listing = Listing {
+            prefix: PackKey::prefix(name),
+            after: None,
+            first_page: None,
+        };
+        let last = |pack: &PackKey| match off(Guard::PackKeptToItsEnd) {
+            true => pack.start,
+            false => pack.end,
+        };
+        // In ascending order of end.
+        let judge = |object: &Metadata| match PackKey::parse(name, &object.key) {
+            Some(pack) if last(&pack) <= offset => Verdict::Goes(Reason::Trimmed),
+            Some(_) => Verdict::End,
+            None => Verdict::Stays,
+        };
+        report.sweep(self.store(), act, listing, &judge).await
     }
 }
 

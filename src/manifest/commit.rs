@@ -205,10 +205,15 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             return Ok(done.then_some(CommitOutcome::Committed(version)));
         }
         let epoch = known.epoch;
-        let latest = version_of(known.slot);
         let outcome = self.examine(known, place.examined, commit).await?;
         if outcome.is_none() {
-            place.examined = place.examined.max(latest);
+            // What became of a prepared version is certain only once another follows:
+            // the decision may have been collected, and made anew against it.
+            let certain = match known.fate {
+                Some(_) if !off(Guard::FateCertain) => known.slot.0,
+                _ => version_of(known.slot),
+            };
+            place.examined = place.examined.max(certain);
         }
         Ok(match outcome {
             // Committed before, whoever wrote since.

@@ -25,7 +25,7 @@ const PATIENCE_MS: u64 = 10_000;
 /// A decision for a transaction counts only if the store accepted it within this
 /// time of the first preparation. Far less than the time for which decisions are
 /// kept, so that one that arrives after its predecessor was collected is void.
-const TRANSACTION_MS_MAX: u64 = 600_000;
+pub(super) const TRANSACTION_MS_MAX: u64 = 600_000;
 
 /// Within this time, no disagreement of clocks makes a decision void.
 const SURELY_IN_TIME_MS: u64 = TRANSACTION_MS_MAX / 2;
@@ -119,7 +119,9 @@ impl Decision {
             (Some(modified_at), Some(begun_at)) => {
                 modified_at.since_ms(begun_at) < TRANSACTION_MS_MAX
             }
-            _ => true,
+            // Decisions are collected where the store tells times, and there only.
+            (Some(_), None) => false,
+            (None, _) => true,
         };
         self.commits && (in_time || off(Guard::DecisionInTime))
     }
@@ -165,14 +167,17 @@ pub(super) async fn look<B: Bucket, E: Env>(
     let (header, decision) =
         Decision::decode(&object.body).map_err(|error| refused(&key, error))?;
     if header.identity != transaction && !off(Guard::PlaceChecked) {
-        return Err(Error::Corrupt(format!(
-            "{key}: the object was written for another place"
-        )));
+        return Err(misplaced(&key));
     }
     Ok(Seen {
         commits: Some(decision.takes_effect(object.metadata.modified_at)),
         observed_at: reply.observed_at,
     })
+}
+
+/// What to say of a decision under the key of another one.
+pub(super) fn misplaced(key: &str) -> Error {
+    Error::Corrupt(format!("{key}: the object was written for another place"))
 }
 
 /// Decides a transaction, unless somebody else has: one write if all goes well.
@@ -245,9 +250,8 @@ pub(super) async fn decide<B: Bucket, E: Env>(
 
 fn surely_in_time(now: Option<StoreTime>, begun_at: Option<StoreTime>) -> bool {
     match (now, begun_at) {
-        (_, None) => true,
-        (None, Some(_)) => false,
         (Some(now), Some(begun_at)) => now.since_ms(begun_at) < SURELY_IN_TIME_MS,
+        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@ mod create;
 mod decision;
 mod known;
 mod read;
+mod settled;
 mod sweep;
 mod transaction;
 mod trim;
@@ -32,7 +33,6 @@ use crate::token::{Epoch, Writer};
 
 pub use create::ForkOutcome;
 pub use decision::Decision;
-pub use sweep::SweepReport;
 pub use transaction::{PARTS_MAX, Part, TransactionOutcome};
 pub use trim::{KeepVersions, VersionPin, VersionsReport};
 pub use value::ITEM_BLOBS_MAX;

@@ -108,12 +108,13 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 return Ok(Some((known, Some(summary))));
             };
             let seen = decision::look(self.store(), prepared.transaction).await?;
-            // What was decided counts if nothing has followed yet: nothing can follow
-            // before, and the decision is kept until long after.
-            let in_force = off(Guard::DecisionInForce)
-                || seen.commits.is_some()
-                    && Chain::is_unwritten(known.grace, known.absent_at, seen.observed_at);
-            let followed = !in_force && self.is_followed(&known).await?;
+            // A decision for it is the only one there ever was. Anything else counts if
+            // nothing has followed yet: until then, no decision is collected.
+            let trusted = match seen.commits {
+                Some(commits) => commits || off(Guard::DecisionInForce),
+                None => false,
+            };
+            let followed = !trusted && self.is_followed(&known).await?;
             if !followed {
                 let summary = match seen.commits {
                     None => self.summary_before(&known).await?,
@@ -273,7 +274,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         }
     }
 
-    async fn is_trimmed(&self, slot: Slot) -> Result<bool, Error> {
+    pub(super) async fn is_trimmed(&self, slot: Slot) -> Result<bool, Error> {
         Ok(self.chain.state(self.store()).await?.first_kept() > slot)
     }
 

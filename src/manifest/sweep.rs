@@ -1,4 +1,4 @@
-//! Collecting blobs that no version names: `docs/COLLECTION.md`.
+//! Collecting versions, and blobs that no version names: `docs/COLLECTION.md`.
 
 use std::collections::BTreeSet;
 
@@ -7,23 +7,15 @@ use maybe_async::maybe_async;
 use super::commit::Commit;
 use super::known::Known;
 use super::version::{Sweep, Version};
-use super::{Change, CommitOutcome, Dependency, Manifest, Manifests, value};
+use super::{Change, CommitOutcome, Dependency, KeepVersions, Manifest, Manifests, value};
 use crate::blob::{Generation, Reference};
-use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX};
+use crate::bucket::{Bucket, Deletion, Metadata};
+use crate::collection::{Act, Listing, Reason, Report, Verdict};
 use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::{Slot, blobs_prefix, parse_blob_key};
 use crate::token::Writer;
-
-/// A sweep looks at this many pages of blobs.
-const PAGES_MAX: u32 = 10_000;
-
-/// A sweep deletes at most this many pages of blobs.
-const DELETIONS_MAX: u32 = 100;
-
-/// A report lists at most this many blobs.
-const REPORTED_MAX: usize = 1_000;
 
 /// How many versions are read at once, each of which can have 8 MiB.
 const VERSIONS_AT_ONCE: u64 = 8;
@@ -42,55 +34,22 @@ const NOTHING: &Change = &Change {
     id: None,
 };
 
-/// What a sweep did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SweepReport {
-    /// The generation in force behind it.
-    pub generation: Generation,
-    /// How many blobs the kept versions name.
-    pub named: u64,
-    /// How many blobs were deleted, or would be.
-    pub unnamed: u64,
-    /// How many bytes they have.
-    pub unnamed_bytes: u64,
-    /// Some of them.
-    pub blobs: Vec<Reference>,
-    /// Whether some are left.
-    pub more: bool,
-}
-
-/// Whether to delete, or to look only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
-    Plan,
-    Sweep,
-}
-
 #[maybe_async(AFIT)]
 impl<B: Bucket + Deletion, E: Env> Manifests<B, E> {
-    /// Tells what [`Manifests::sweep`] would do now.
+    /// Trims versions, drops the pins that have ended, raises the generation, unless
+    /// that was done less than the grace period ago, and deletes the blobs that no
+    /// kept version names and no later one may; or tells what there is to do.
     ///
     /// # Errors
     ///
-    /// As [`Error`] describes.
-    pub async fn plan(&self, name: &str) -> Result<SweepReport, Error> {
-        self.collect(name, Act::Plan).await
-    }
-
-    /// Raises the generation, unless that was done less than the grace period ago,
-    /// and deletes the blobs that no kept version names and no later one may.
-    ///
-    /// # Errors
-    ///
-    /// As [`Error`] describes. Any part may have been done; the next sweep goes on.
-    pub async fn sweep(&self, name: &str) -> Result<SweepReport, Error> {
-        self.collect(name, Act::Sweep).await
-    }
-
-    async fn collect(&self, name: &str, act: Act) -> Result<SweepReport, Error> {
+    /// As [`Error`] describes. Any part may have been done; the next call goes on.
+    pub async fn collect(&self, name: &str, keep: KeepVersions, act: Act) -> Result<Report, Error> {
         let manifest = Manifest::new(self, name)?;
-        let mut report = SweepReport::default();
+        let mut report = Report::new();
+        // What only trimmed versions named goes with them.
+        let first_kept = manifest.cut_back(keep, act, &mut report).await?;
         let (newest, Some(mut known)) = manifest.discover().await? else {
+            report.first_kept = 0;
             return Ok(report);
         };
         let mut sweep = known.sweep;
@@ -108,9 +67,26 @@ impl<B: Bucket + Deletion, E: Env> Manifests<B, E> {
             }
         }
         report.generation = sweep.generation;
-        let named = manifest.named(known.slot).await?;
+        let named = manifest.named(first_kept, known.slot).await?;
         report.named = u64::try_from(named.len()).unwrap_or(u64::MAX);
-        manifest.delete_unnamed(&named, act, &mut report).await?;
+        let space = manifest.chain.keys.name();
+        let listing = Listing {
+            prefix: blobs_prefix(space),
+            after: None,
+            first_page: None,
+        };
+        let spared = if off(Guard::TwoGenerations) { 1 } else { 2 };
+        let judge = |object: &Metadata| match parse_blob_key(space, &object.key) {
+            // Listed by generation, so all others are as young.
+            Some(blob) if blob.generation.0.saturating_add(spared) > sweep.generation.0 => {
+                Verdict::End
+            }
+            Some(blob) if !named.contains(&blob) || off(Guard::NamedKept) => {
+                Verdict::Goes(Reason::Unnamed)
+            }
+            _ => Verdict::Stays,
+        };
+        report.sweep(&self.store, act, listing, &judge).await?;
         Ok(report)
     }
 }
@@ -134,16 +110,18 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             .ok_or_else(|| self.corrupt(Slot::FIRST, "the generation was raised in vain"))
     }
 
-    /// The blobs that are named by the versions that are kept, up to the one in
-    /// `last` at least.
-    async fn named(&self, last: Slot) -> Result<BTreeSet<Reference>, Error> {
+    /// The blobs that are named by the versions that are kept, from the one in `from`
+    /// up to the one in `last` at least.
+    async fn named(&self, from: Slot, last: Slot) -> Result<BTreeSet<Reference>, Error> {
+        let mut first = from;
         for _ in 0..RESTARTS_MAX {
-            let first = self.chain.state(self.store()).await?.first_kept();
-            let named = self.named_between(first, last).await?;
+            let named = self.named_between(first, last).await;
             // Read last: what was in a slot that is kept now was there to stay.
-            let still = self.chain.state(self.store()).await?.first_kept() == first;
-            if still || off(Guard::KeptReadAgain) {
-                return named
+            let kept = self.chain.state(self.store()).await?.first_kept();
+            if kept > first && !off(Guard::KeptReadAgain) {
+                first = kept;
+            } else {
+                return named?
                     .ok_or_else(|| self.corrupt(first, "a version that is kept is missing"));
             }
         }
@@ -183,65 +161,6 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             next = end;
         }
         Ok(Some(named))
-    }
-}
-
-#[maybe_async(AFIT)]
-impl<B: Bucket + Deletion, E: Env> Manifest<'_, B, E> {
-    /// Deletes the blobs that nobody names and nobody may name any more: those two
-    /// generations behind the one in force.
-    async fn delete_unnamed(
-        &self,
-        named: &BTreeSet<Reference>,
-        act: Act,
-        report: &mut SweepReport,
-    ) -> Result<(), Error> {
-        let space = self.chain.keys.name();
-        let prefix = blobs_prefix(space);
-        let mut after: Option<String> = None;
-        let mut deletions = 0;
-        for _ in 0..PAGES_MAX {
-            let page = self
-                .store()
-                .list(&prefix, after.as_deref(), PAGE_OBJECTS_MAX)
-                .await?;
-            report.more = page.more;
-            let mut keys = Vec::new();
-            for object in &page.objects {
-                let Some(blob) = parse_blob_key(space, &object.key) else {
-                    continue;
-                };
-                let behind = match off(Guard::TwoGenerations) {
-                    true => 1,
-                    false => 2,
-                };
-                if blob.generation.0.saturating_add(behind) > report.generation.0 {
-                    // Listed by generation, so all others are as young.
-                    report.more = false;
-                    break;
-                }
-                if named.contains(&blob) && !off(Guard::NamedKept) {
-                    continue;
-                }
-                report.unnamed += 1;
-                report.unnamed_bytes = report.unnamed_bytes.saturating_add(object.size_bytes);
-                if report.blobs.len() < REPORTED_MAX {
-                    report.blobs.push(blob);
-                }
-                keys.push(object.key.clone());
-            }
-            if act == Act::Sweep && !keys.is_empty() {
-                self.store().delete_many(keys).await?;
-                deletions += 1;
-            }
-            match page.objects.last() {
-                Some(last) if report.more && deletions < DELETIONS_MAX => {
-                    after = Some(last.key.clone());
-                }
-                _ => break,
-            }
-        }
-        Ok(())
     }
 }
 

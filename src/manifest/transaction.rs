@@ -67,7 +67,9 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
         for part in order {
             let end = match self.prepare(part, &prepared).await {
                 Ok((CommitOutcome::Committed(version), at)) => {
-                    begun_at = begun_at.or(at);
+                    if versions.is_empty() || off(Guard::BegunFirst) {
+                        begun_at = at;
+                    }
                     versions.push((&part.name, version));
                     continue;
                 }
@@ -98,10 +100,14 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
             // Said by somebody who slept, perhaps, after it was decided otherwise.
             let slot = Slot(version.saturating_sub(1));
             let manifest = Manifest::new(self, name)?;
-            decided = match manifest.fate(slot, prepared.transaction).await {
-                Ok(Some(commits)) => Decided::Is(commits),
-                Ok(None) => Decided::Unknown("the decision is gone".to_owned()),
-                Err(error) => Decided::Unknown(error.to_string()),
+            let fate = manifest.fate(slot, prepared.transaction).await;
+            // Read last: what follows on a version that is kept was there to stay.
+            decided = match (fate, manifest.is_trimmed(slot).await) {
+                (Ok(Some(commits)), Ok(trimmed)) if !trimmed || off(Guard::FateOfKept) => {
+                    Decided::Is(commits)
+                }
+                (Ok(_), Ok(_)) => Decided::Unknown("the decision is gone".to_owned()),
+                (Err(error), _) | (_, Err(error)) => Decided::Unknown(error.to_string()),
             };
         }
         Ok(match decided {

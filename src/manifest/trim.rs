@@ -4,13 +4,15 @@ use maybe_async::maybe_async;
 
 use super::{Manifest, Manifests, read, version_of};
 use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, StoreTime};
+use crate::collection::{Act, Report};
 use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::log::TrimLimit;
 use crate::slots::retain::{
-    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, check_reader, check_ttl, too_many_changes, valid_pins,
+    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, check_reader, check_ttl, ended_pins, too_many_changes,
+    valid_pins,
 };
 use crate::slots::{ChainState, Pin, StateReply, Swapped};
 
@@ -64,18 +66,33 @@ impl<B: Bucket + Deletion, E: Env> Manifests<B, E> {
     /// As [`Error`] describes. The watermark may have been raised.
     pub async fn trim(&self, name: &str, keep: KeepVersions) -> Result<VersionsReport, Error> {
         let manifest = Manifest::new(self, name)?;
-        let (first_kept, limited_by) = manifest.raise_watermark(keep).await?;
-        let (mut deleted, mut more) = (0, false);
-        let (chain, store) = (&manifest.chain, manifest.store());
-        chain
-            .delete_below(store, first_kept, None, &mut deleted, &mut more)
-            .await?;
+        let mut report = Report::new();
+        manifest.cut_back(keep, Act::Sweep, &mut report).await?;
         Ok(VersionsReport {
-            first_kept: version_of(first_kept),
-            deleted,
-            more,
-            limited_by,
+            first_kept: report.first_kept,
+            deleted: report.objects(),
+            more: report.more,
+            limited_by: report.limited_by,
         })
+    }
+}
+
+#[maybe_async(AFIT)]
+impl<B: Bucket + Deletion, E: Env> Manifest<'_, B, E> {
+    /// Trims versions and drops the pins that have ended, or tells what there is to
+    /// do. Returns the first slot that is kept.
+    pub(super) async fn cut_back(
+        &self,
+        keep: KeepVersions,
+        act: Act,
+        report: &mut Report,
+    ) -> Result<Slot, Error> {
+        let state = self.raise_watermark(keep, act, report).await?;
+        report.first_kept = version_of(state.first_kept);
+        self.chain
+            .delete_below(self.store(), act, &state, None, report)
+            .await?;
+        Ok(state.first_kept)
     }
 }
 
@@ -145,16 +162,26 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
 
 #[maybe_async(AFIT)]
 impl<B: Bucket, E: Env> Manifest<'_, B, E> {
-    async fn raise_watermark(&self, keep: KeepVersions) -> Result<(Slot, TrimLimit), Error> {
+    /// Raises the watermark as far as `keep` and the guards allow, and drops pins that
+    /// have ended. Returns the state in force.
+    async fn raise_watermark(
+        &self,
+        keep: KeepVersions,
+        act: Act,
+        report: &mut Report,
+    ) -> Result<ChainState, Error> {
         let newest = self.chain.newest(self.store()).await?.slot;
         for round in 0..SWAP_ATTEMPTS_MAX {
             if round > 0 {
                 self.store().back_off(round, None).await;
             }
             let reply = self.chain.state(self.store()).await?;
-            let (first_kept, limited_by) = self.cut(newest, &reply, keep).await?;
-            if first_kept <= reply.first_kept() {
-                return Ok((reply.first_kept(), limited_by));
+            let (cut, limited_by) = self.cut(newest, &reply, keep).await?;
+            let first_kept = cut.max(reply.first_kept());
+            report.limited_by = limited_by;
+            report.ended_pins = ended_pins(&reply);
+            if first_kept == reply.first_kept() && report.ended_pins.is_empty() {
+                return Ok(reply.state().clone());
             }
             let state = ChainState {
                 first_kept,
@@ -162,8 +189,15 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 pins: valid_pins(&reply),
                 merged: None,
             };
-            match self.chain.swap_state(self.store(), &reply, state).await? {
-                Swapped::Done(_) => return Ok((first_kept, limited_by)),
+            if act == Act::Plan {
+                return Ok(state);
+            }
+            match self
+                .chain
+                .swap_state(self.store(), &reply, state.clone())
+                .await?
+            {
+                Swapped::Done(_) => return Ok(state),
                 Swapped::Lost => {}
                 Swapped::Unknown(why) => return Err(Error::Unavailable(why)),
             }
@@ -182,17 +216,17 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some(newest) = newest else {
             return Ok((floor, TrimLimit::None));
         };
-        let head = self.head(newest).await?;
-        let mut old_ms = u64::from(head.header.grace_ms);
-        let mut cut = match keep {
-            KeepVersions::From(version) => read::slot_of(version)?,
-            KeepVersions::Newest(count) => Slot(version_of(newest).saturating_sub(count)),
-            KeepVersions::AgeMs(age_ms) => {
-                old_ms = old_ms.max(age_ms);
-                newest
-            }
-        };
         let mut limited_by = TrimLimit::None;
+        let (mut cut, age_ms) = match keep {
+            KeepVersions::From(version) => (read::slot_of(version)?, 0),
+            KeepVersions::Newest(count) => (Slot(version_of(newest).saturating_sub(count)), 0),
+            KeepVersions::AgeMs(age_ms) => (newest, age_ms),
+        };
+        if cut <= floor {
+            return Ok((floor, limited_by));
+        }
+        let head = self.head(newest).await?;
+        let old_ms = age_ms.max(head.header.grace_ms.into());
         // While the newest version is not decided, the one before it is the latest.
         let undecided = head.prepared.is_some() && !off(Guard::UndecidedKept);
         let last = newest.0.saturating_sub(undecided.into());

@@ -1,16 +1,14 @@
 //! Deleting what is trimmed, and the pins that hold a trim back.
 
 use super::{Chain, ChainState, PINS_MAX, Pin, StateReply, Swapped};
-use crate::bucket::{Bucket, Deletion, PAGE_OBJECTS_MAX, Page, StoreTime};
+use crate::bucket::{Bucket, Deletion, Metadata, Page, StoreTime};
+use crate::collection::{Act, Listing, Reason, Report, Verdict};
 use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::{Slot, quoted};
 use crate::store::Store;
 use maybe_async::maybe_async;
-
-/// A trim deletes at most this many pages of objects.
-pub(crate) const TRIM_PAGES_MAX: u32 = 100;
 
 /// How often a change of the state is tried against others' changes.
 pub(crate) const SWAP_ATTEMPTS_MAX: u32 = 8;
@@ -44,6 +42,17 @@ pub(crate) fn valid_pins(reply: &StateReply) -> Vec<Pin> {
         off(Guard::PinsExpire) || reply.observed_at.is_none_or(|now| now < pin.expires_at)
     };
     reply.state().pins.iter().filter(valid).cloned().collect()
+}
+
+/// Who had the pins that have expired.
+pub(crate) fn ended_pins(reply: &StateReply) -> Vec<String> {
+    let mut ended = Vec::new();
+    for pin in &reply.state().pins {
+        if reply.observed_at.is_some_and(|now| now >= pin.expires_at) {
+            ended.push(pin.reader.clone());
+        }
+    }
+    ended
 }
 
 /// What to say if nothing gets through.
@@ -100,58 +109,27 @@ impl Chain {
         Err(too_many_changes(self))
     }
 
-    /// Deletes all slots below `first_kept` but the first, adds how many they were, and
-    /// tells whether more are left. `below` is a listing of them, if there is one
-    /// already.
+    /// Deletes all slots below the first that counts but slot 0. `below` is a listing of
+    /// them, if there is one already.
     pub(crate) async fn delete_below<B: Bucket + Deletion, E: Env>(
         &self,
         store: &Store<B, E>,
-        first_kept: Slot,
+        act: Act,
+        state: &ChainState,
         below: Option<Page>,
-        deleted: &mut u64,
-        more: &mut bool,
+        report: &mut Report,
     ) -> Result<(), Error> {
-        if first_kept == Slot::FIRST {
+        if state.first_kept == Slot::FIRST {
             return Ok(());
         }
-        let prefix = self.keys.slots_prefix();
-        let mut after = self.keys.slot(first_kept);
-        let mut next_page = below;
-        for _ in 0..TRIM_PAGES_MAX {
-            let page = match next_page.take() {
-                Some(page) => page,
-                None => store.list(&prefix, Some(&after), PAGE_OBJECTS_MAX).await?,
-            };
-            let keys: Vec<String> = page
-                .objects
-                .iter()
-                .filter(|object| self.may_be_deleted(&object.key, first_kept))
-                .map(|object| object.key.clone())
-                .collect();
-            delete(store, keys, deleted).await?;
-            *more = page.more;
-            match page.objects.last() {
-                Some(last) if page.more => after.clone_from(&last.key),
-                _ => break,
-            }
-        }
-        Ok(())
+        let listing = Listing {
+            prefix: self.keys.slots_prefix(),
+            after: Some(self.keys.slot(state.first_kept)),
+            first_page: below,
+        };
+        let judge = |object: &Metadata| self.judge(&object.key, state);
+        report.sweep(store, act, listing, &judge).await
     }
-}
-
-/// Deletes objects, and adds how many they were.
-#[maybe_async]
-pub(crate) async fn delete<B: Bucket + Deletion, E: Env>(
-    store: &Store<B, E>,
-    keys: Vec<String>,
-    deleted: &mut u64,
-) -> Result<(), Error> {
-    let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
-    if count > 0 {
-        store.delete_many(keys).await?;
-        *deleted = deleted.saturating_add(count);
-    }
-    Ok(())
 }
 
 impl Chain {
@@ -190,15 +168,20 @@ impl Chain {
         Ok(expires_at)
     }
 
-    /// Whether a listed key is that of a trimmed slot, or of an object that only
-    /// trimmed slots need.
+    /// What becomes of a listed slot, or of an object that only slots need.
     ///
     /// The first slot stays, so that it can never be re-opened by a writer that saw
     /// an empty chain long ago and knows neither its grace nor its watermark.
-    fn may_be_deleted(&self, key: &str, first_kept: Slot) -> bool {
-        match self.keys.parse_slot(key) {
-            Some(slot) => slot < first_kept && (slot != Slot::FIRST || off(Guard::FirstSlotKept)),
-            None => (self.needed_until)(&self.keys, key).is_some_and(|last| last < first_kept),
+    fn judge(&self, key: &str, state: &ChainState) -> Verdict {
+        let last = match self.keys.parse_slot(key) {
+            Some(Slot::FIRST) if !off(Guard::FirstSlotKept) => None,
+            Some(slot) => Some(slot),
+            None => (self.needed_until)(&self.keys, key),
+        };
+        match last {
+            Some(last) if last < state.kept_slot() => Verdict::Goes(Reason::Trimmed),
+            Some(last) if last < state.first_kept => Verdict::Goes(Reason::Merged),
+            _ => Verdict::Stays,
         }
     }
 }

@@ -248,6 +248,14 @@ impl StateReply {
         })
     }
 
+    /// The same, as if the state were this one.
+    pub(crate) fn supposing(self, state: ChainState) -> StateReply {
+        StateReply {
+            stored: Some((Version(String::new()), 0, state)),
+            ..self
+        }
+    }
+
     /// The version of the state object.
     #[must_use]
     pub fn version(&self) -> Option<&Version> {

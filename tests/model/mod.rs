@@ -353,6 +353,19 @@ impl<T> Op<'_, T> {
         self.result.take().expect("the operation is done")
     }
 
+    /// Serves all requests to the end, and counts the steps: requests that are sent
+    /// together, before any of them is answered, are one.
+    pub fn finish_in_steps(mut self) -> (T, u32) {
+        let mut steps = 0;
+        while self.request().is_some() {
+            steps += 1;
+            while !self.own.is_empty() {
+                self.serve();
+            }
+        }
+        (self.result.take().expect("the operation is done"), steps)
+    }
+
     /// The result, if the operation is done without another request.
     pub fn done(mut self) -> T {
         assert!(self.request().is_none(), "another request is waiting");

@@ -36,7 +36,15 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("bucket", &["bucket"]),
     (
         "protocols",
-        &["log", "lease", "manifest", "blob", "retention", "types"],
+        &[
+            "log",
+            "lease",
+            "manifest",
+            "blob",
+            "retention",
+            "collection",
+            "types",
+        ],
     ),
 ];
 

@@ -9,6 +9,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use host_test::artifact::Artifact;
 use host_test::bindings::blob::Reference;
+use host_test::bindings::collection::{Keep, KeepVersions, MergeOptions, Reason, Target};
 use host_test::bindings::doctor::Verdict;
 use host_test::bindings::lease::{AcquireOutcome, Grant, ReleaseOutcome, RenewOutcome, Request};
 use host_test::bindings::log::{
@@ -18,7 +19,8 @@ use host_test::bindings::log::{
 use host_test::bindings::manifest::{
     AtOutcome, Change, CommitOutcome, Dependency, Edit, ForkOutcome, Item,
 };
-use host_test::bindings::retention::{Keep, MergeOptions, PinOutcome};
+use host_test::bindings::retention::PinOutcome;
+use host_test::bindings::tables::Outcome;
 use host_test::bindings::transaction;
 use host_test::clock::{UnixMs, WorldClock};
 use host_test::host::Instance;
@@ -68,6 +70,8 @@ const STARTS: usize = 301;
 /// The longest median start in a release build, in microseconds.
 const START_US_MAX: u64 = 100;
 const HOUR: Duration = Duration::from_secs(3_600);
+/// How long each request takes where serial steps are counted.
+const STEP: Duration = Duration::from_millis(100);
 const SEED: u64 = 1;
 
 fn main() -> ExitCode {
@@ -225,6 +229,8 @@ fn measure(book: &mut Book) -> Result<()> {
     simulate(SEED, async |world| blobs(world, book).await)?;
     simulate(SEED, async |world| manifests(world, book).await)?;
     simulate(SEED, async |world| large_manifest(world, book).await)?;
+    simulate(SEED, async |world| collection(world, book).await)?;
+    simulate(SEED, async |world| transfer(world, book).await)?;
     take_overs(book)?;
     let machine = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -508,9 +514,9 @@ async fn retention(world: &World, book: &mut Book) -> Result<()> {
     let maximum = 4 + 2 * TRIMMED_SEGMENTS.div_ceil(1_000);
     let trimmed = async {
         let keep = Keep::Start(TRIMMED_SEGMENTS + 1);
-        let report = reader.retention().trim("l", keep).await??;
+        let report = reader.collection().trim("l", keep).await??;
         ensure!(
-            report.deleted == TRIMMED_SEGMENTS && !report.more,
+            report.objects() == TRIMMED_SEGMENTS && !report.more,
             "{report:?}"
         );
         Ok(())
@@ -554,7 +560,7 @@ async fn replays(world: &World, book: &mut Book) -> Result<()> {
     let packs = REPLAYED_SEGMENTS.div_ceil(1_000);
     let maximum = REPLAYED_SEGMENTS + 7 * packs + 7;
     let merging = async {
-        let report = writer.retention().merge("l", options).await??;
+        let report = writer.collection().merge("l", options).await??;
         ensure!(
             report.segments == REPLAYED_SEGMENTS - 1 && !report.more,
             "{report:?}"
@@ -916,16 +922,126 @@ async fn large_manifest(world: &World, book: &mut Book) -> Result<()> {
         maximum: 4_095,
         note: "bytes written on average by a commit that changes one".to_owned(),
     });
+    // What is sent together is answered together, so the time tells the steps.
+    world.faults().latency(STEP);
+    let steps = |since: Duration| {
+        let took = world.clock().elapsed().saturating_sub(since);
+        u64::try_from((took + STEP / 2).as_millis() / STEP.as_millis())
+    };
     for version in [2, 1_024, 1_101] {
         let mut cold = world.instance("cold").await?;
+        let began = world.clock().elapsed();
         let read = at_version(&mut cold, "large", version);
         book.charge("manifest.at.10000-keys", 12, store, read)
             .await?;
+        book.note(Row {
+            operation: "manifest.at.10000-keys.steps",
+            measured: steps(began)?,
+            maximum: 3,
+            note: "one after the other".to_owned(),
+        });
     }
     let mut cold = world.instance("cold").await?;
+    let began = world.clock().elapsed();
     let read = latest(&mut cold, "large", COMMITS + 1);
     book.charge("manifest.latest.10000-keys", 12, store, read)
-        .await
+        .await?;
+    book.note(Row {
+        operation: "manifest.latest.10000-keys.steps",
+        measured: steps(began)?,
+        maximum: 2,
+        note: "one after the other".to_owned(),
+    });
+    Ok(())
+}
+
+/// What collection costs: of blobs that nobody names, and of decisions.
+async fn collection(world: &World, book: &mut Book) -> Result<()> {
+    const BLOBS: u8 = 200;
+    const DECISIONS: u64 = 20;
+    let store = world.store();
+    let mut a = world.instance("a").await?;
+    let manifest = Target::manifest("m", KeepVersions::Newest(1));
+    set_one(&mut a, "m", 0, "x", 1).await?;
+    let bodies: Vec<Vec<u8>> = (0..BLOBS).map(|body| vec![body; 100]).collect();
+    for bodies in bodies.chunks(50) {
+        a.blob().put("m", 0, bodies).await??;
+    }
+    world.pass(2 * HOUR).await;
+    a.collection().sweep(&manifest).await??;
+    world.pass(2 * HOUR).await;
+    let planned = book
+        .charge("collection.plan-manifest", 12, store, async {
+            Ok(a.collection().plan(&manifest).await??)
+        })
+        .await?;
+    // Two versions are kept until the sweep, and one more raises the generation.
+    let swept = book
+        .charge("collection.sweep-200-blobs", 12 + 3 + 2, store, async {
+            Ok(a.collection().sweep(&manifest).await??)
+        })
+        .await?;
+    ensure!(swept == planned && swept.count(Reason::Unnamed) == u64::from(BLOBS));
+    let snapshot = a.manifest().latest("m").await??.context("no m")?;
+    set_one(&mut a, "n", 0, "x", 1).await?;
+    let mut base = [snapshot.summary.version, 1];
+    for _ in 0..DECISIONS {
+        let part = |name: &str, base| transaction::Part {
+            manifest: name.to_owned(),
+            change: sets(base, ["both".to_owned()]),
+        };
+        let parts = [part("m", base[0]), part("n", base[1])];
+        match a.transaction().commit(&parts).await?? {
+            transaction::Outcome::Committed(versions) => base = [versions[0], versions[1]],
+            other => bail!("{other:?}"),
+        }
+    }
+    set_one(&mut a, "m", base[0], "x", base[0] + 1).await?;
+    set_one(&mut a, "n", base[1], "x", base[1] + 1).await?;
+    world.pass(2 * HOUR).await;
+    let maximum = DECISIONS + 2 * 2 + 2;
+    let swept = book
+        .charge("collection.sweep-20-decisions", maximum, store, async {
+            Ok(a.collection().sweep(&Target::Decisions).await??)
+        })
+        .await?;
+    ensure!(swept.count(Reason::Settled) == DECISIONS, "{swept:?}");
+    Ok(())
+}
+
+/// A transfer of `examples/acid-table`: three rows, of which two are read before.
+async fn transfer(world: &World, book: &mut Book) -> Result<()> {
+    let store = world.store();
+    let mut table = world
+        .instance("table")
+        .artifact(Artifact::AcidTableApp)
+        .await?;
+    let keys = ["account/1".to_owned(), "account/2".to_owned()];
+    for round in 0..2 {
+        let name = format!("transfer/{round}");
+        let run = async {
+            let begun = table.tables().begin("t", &name).await?;
+            let transaction = begun.map_err(|error| anyhow::anyhow!(error))?;
+            let read = table.tables().read(transaction, &keys).await?;
+            ensure!(read.is_ok(), "{read:?}");
+            for key in keys.iter().chain([&name]) {
+                let row = format!("{key} {round}");
+                table.tables().write(transaction, key, Some(&row)).await?;
+            }
+            let ended = table.tables().commit(transaction).await?;
+            ensure!(ended == Ok(Outcome::Committed(round + 1)), "{ended:?}");
+            Ok(())
+        };
+        match round {
+            0 => run.await?,
+            // The version, two rows, three blobs, and the commit.
+            _ => {
+                book.charge("acid-table.transfer", 1 + 2 + 3 + 1, store, run)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn starts(world: &World, book: &mut Book) -> Result<()> {

@@ -5,11 +5,12 @@ use super::actor::{Actor, Call};
 use super::chain::{self, Truth};
 use super::pins::Pins;
 use super::stage::{Act, Local, Part, Stage};
+use crate::bindings::collection::{Keep, Report};
 use crate::bindings::log::{
     AppendOptions, AppendOutcome, CreateOutcome, Cursor, Error, Producer, ReadLimit, ReadOutcome,
     Settings, Token, Writer,
 };
-use crate::bindings::retention::{Keep, PinOutcome, TrimReport};
+use crate::bindings::retention::PinOutcome;
 use crate::history::{Attempt, Ending, History, Seen, TailSeen};
 use crate::host::Instance;
 use anyhow::{Result, bail, ensure};
@@ -96,7 +97,7 @@ struct Wait(Read);
 #[derive(Clone, Debug)]
 struct Locate(u64);
 
-/// `retention.trim`.
+/// `collection.sweep`.
 #[derive(Clone, Debug)]
 struct Trim(Keep);
 
@@ -235,14 +236,14 @@ impl Call for Locate {
 }
 
 impl Call for Trim {
-    type Answer = Result<TrimReport, Error>;
+    type Answer = Result<Report, Error>;
     const NAME: &'static str = "trim";
     // "About four, and two for each 1000 objects; more if the place has to be
     // searched"; and pages cut short.
     const REQUESTS: u32 = 100;
 
     async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.retention().trim(LOG, self.0).await
+        instance.collection().trim(LOG, self.0).await
     }
 }
 
@@ -682,7 +683,7 @@ impl Member {
             };
             let began = self.now();
             match self.actor.make(Trim(keep)).await? {
-                Some(Ok(report)) => self.saw_trim(began, report.first_kept.offset),
+                Some(Ok(report)) => self.saw_trim(began, report.first_kept),
                 None => {}
                 Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
             }

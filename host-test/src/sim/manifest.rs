@@ -13,13 +13,12 @@ use super::slots::keys;
 use super::stage::{Act, Local, Part, Stage};
 use super::versions::{self, Changes, Items, Truth};
 use crate::bindings::blob::Reference;
-use crate::bindings::collection::SweepReport;
+use crate::bindings::collection::{KeepVersions, Reason, Report, Target};
 use crate::bindings::log::{CreateOutcome, Settings};
 use crate::bindings::manifest::{
     AtOutcome, Change, CommitOutcome, Conflict, Dependency, Edit, Error, Item, PinOutcome,
     Snapshot, Summary, Writer,
 };
-use crate::bindings::retention::{KeepVersions, VersionsReport};
 use crate::bindings::transaction;
 use crate::history::{Attempt, Ending, History, TailSeen};
 use crate::host::Instance;
@@ -281,18 +280,25 @@ impl Call for Unpin {
 }
 
 impl Call for Trim {
-    type Answer = Result<VersionsReport, Error>;
-    const NAME: &'static str = "trim-versions";
-    // Seven, and a search by age.
-    const REQUESTS: u32 = 30;
+    type Answer = Result<Report, Error>;
+    const NAME: &'static str = "trim of versions";
+    // A sweep, and a search by age.
+    const REQUESTS: u32 = Sweep::REQUESTS + 20;
+    const REQUESTS_PER_RIVAL: u32 = Sweep::REQUESTS_PER_RIVAL;
+    const REQUESTS_PER_SLOT: u32 = Sweep::REQUESTS_PER_SLOT;
+
+    fn chains(&self) -> Vec<ChainKeys> {
+        chain(self.0)
+    }
 
     async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.retention().trim_versions(self.0, self.1).await
+        let target = Target::manifest(self.0, self.1);
+        instance.collection().sweep(&target).await
     }
 }
 
 impl Call for Sweep {
-    type Answer = Result<SweepReport, Error>;
+    type Answer = Result<Report, Error>;
     const NAME: &'static str = "sweep";
     // The commit that raises the generation, and what is listed and deleted.
     const REQUESTS: u32 = Commit::REQUESTS + 20;
@@ -305,12 +311,13 @@ impl Call for Sweep {
     }
 
     async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.collection().sweep(self.0).await
+        let target = Target::manifest(self.0, KeepVersions::Start(1));
+        instance.collection().sweep(&target).await
     }
 }
 
 impl Call for Plan {
-    type Answer = Result<SweepReport, Error>;
+    type Answer = Result<Report, Error>;
     const NAME: &'static str = "plan";
     const REQUESTS: u32 = 20;
     const REQUESTS_PER_SLOT: u32 = 2;
@@ -320,7 +327,8 @@ impl Call for Plan {
     }
 
     async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.collection().plan(self.0).await
+        let target = Target::manifest(self.0, KeepVersions::Start(1));
+        instance.collection().plan(&target).await
     }
 }
 
@@ -721,7 +729,7 @@ impl Member {
         match self.actor.make(Sweep(name)).await? {
             None => Ok(()),
             Some(Ok(report)) => {
-                if report.unnamed > 0 {
+                if report.count(Reason::Unnamed) > 0 {
                     self.actor.stage().passed("sweep deletes".to_owned());
                 }
                 Ok(())
@@ -737,7 +745,7 @@ impl Member {
             None => Ok(()),
             Some(Ok(report)) => {
                 self.saw_trim(name, began, report.first_kept);
-                if report.deleted > 0 {
+                if report.count(Reason::Trimmed) > 0 {
                     self.actor
                         .stage()
                         .passed("trim-versions deletes".to_owned());

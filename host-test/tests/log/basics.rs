@@ -5,11 +5,12 @@ use crate::calls::{
     words,
 };
 use anyhow::{Result, bail};
+use host_test::bindings::collection::{Keep, Limit};
 use host_test::bindings::log::{
     AppendOptions, AppendOutcome, CreateOutcome, Cursor, ReadOutcome, SequenceProblem, Settings,
     Token,
 };
-use host_test::bindings::retention::{Keep, Limit, PinOutcome};
+use host_test::bindings::retention::PinOutcome;
 use host_test::readback::{ALL, START};
 use host_test::store::{Kind, Totals};
 use host_test::world::{Site, simulate};
@@ -277,13 +278,13 @@ async fn times_and_trims(site: &Site, pass: impl AsyncFn(u64)) -> Result<()> {
         .pin("t", "slow-reader", at(2), 600_000)
         .await??;
     assert!(matches!(pinned, PinOutcome::Pinned(_)), "{pinned:?}");
-    let report = writer.retention().trim("t", Keep::Records(1)).await??;
+    let report = writer.collection().trim("t", Keep::Records(1)).await??;
     assert_eq!(report.limited_by, Limit::Pin("slow-reader".to_owned()));
-    assert_eq!(report.first_kept.offset, 2);
+    assert_eq!(report.first_kept, 2);
     assert_eq!(finder.retention().pins("t").await??.len(), 1);
     finder.retention().unpin("t", "slow-reader").await??;
-    let report = writer.retention().trim("t", Keep::Start(6)).await??;
-    assert_eq!((report.first_kept.offset, report.more), (6, false));
+    let report = writer.collection().trim("t", Keep::Start(6)).await??;
+    assert_eq!((report.first_kept, report.more), (6, false));
     // Scenario 22: a trimmed record is said to be trimmed, to everybody.
     for instance in [&mut writer, &mut finder] {
         match instance.log().read("t", START, ALL).await?? {
@@ -297,7 +298,7 @@ async fn times_and_trims(site: &Site, pass: impl AsyncFn(u64)) -> Result<()> {
         (1, b"d".as_slice(), 7)
     );
     // The newest stays, and the log goes on behind it.
-    let report = writer.retention().trim("t", Keep::Records(0)).await??;
+    let report = writer.collection().trim("t", Keep::Records(0)).await??;
     assert_eq!(report.limited_by, Limit::Newest);
     assert_eq!(append(&mut finder, "t", "e").await?, (7, 8));
     Ok(())
@@ -361,7 +362,7 @@ fn receipts_agree_with_the_store() -> Result<()> {
                     2 => drop(instance.log().tail("l").await??),
                     3 => drop(instance.log().read("l", START, ALL).await??),
                     4 => drop(instance.retention().pin("l", "r", START, 60_000).await??),
-                    _ => drop(instance.retention().trim("l", Keep::Records(3)).await??),
+                    _ => drop(instance.collection().trim("l", Keep::Records(3)).await??),
                 }
                 let used = instance.receipts().take().await?;
                 sum.0 += used.gets;

@@ -2,8 +2,9 @@
 
 use crate::calls::{SHARED, append, appended, batch, entries, first, on_seaweedfs, raw_segments};
 use anyhow::{Context, Result, bail, ensure};
+use host_test::bindings::collection::{Keep, Limit, MergeOptions};
 use host_test::bindings::log::{CreateOutcome, Cursor, Entry, ReadOutcome, Settings};
-use host_test::bindings::retention::{Keep, Limit, MergeOptions, PinOutcome};
+use host_test::bindings::retention::PinOutcome;
 use host_test::faults::{Clocks, Fault, Moment, Pause, on};
 use host_test::host::Instance;
 use host_test::readback::{ALL, START, through_component};
@@ -55,7 +56,7 @@ async fn merges(site: &Site, segments: u64, pass: impl AsyncFn(u64)) -> Result<(
     let known = from(&mut reader, START, 1_000).await?;
     ensure!(known.len() as u64 == segments);
     let (_, middle) = entries(reader.log().read("m", at(3), first(4)).await?)?;
-    let report = writer.retention().merge("m", WHOLE).await??;
+    let report = writer.collection().merge("m", WHOLE).await??;
     // The segment that created the log is one more; the newest stays.
     ensure!(
         (report.segments, report.merged_until, report.more) == (segments, segments - 1, false),
@@ -92,10 +93,10 @@ async fn merges(site: &Site, segments: u64, pass: impl AsyncFn(u64)) -> Result<(
         .pin("m", "slow-reader", at(4), 600_000)
         .await??;
     ensure!(matches!(pinned, PinOutcome::Pinned(_)), "{pinned:?}");
-    let report = writer.retention().trim("m", Keep::Records(1)).await??;
+    let report = writer.collection().trim("m", Keep::Records(1)).await??;
     ensure!(report.limited_by == Limit::Pin("slow-reader".to_owned()));
     ensure!(
-        (report.first_kept.offset, report.deleted) == (4, 0),
+        (report.first_kept, report.objects()) == (4, 0),
         "{report:?}"
     );
     match fresh.log().read("m", at(3), ALL).await?? {
@@ -104,9 +105,9 @@ async fn merges(site: &Site, segments: u64, pass: impl AsyncFn(u64)) -> Result<(
     }
     ensure!(from(&mut fresh, at(4), 10).await? == known[4..]);
     fresh.retention().unpin("m", "slow-reader").await??;
-    let report = writer.retention().trim("m", Keep::Records(1)).await??;
+    let report = writer.collection().trim("m", Keep::Records(1)).await??;
     ensure!(
-        (report.first_kept.offset, report.deleted) == (segments - 1, 1),
+        (report.first_kept, report.objects()) == (segments - 1, 1),
         "{report:?}"
     );
     ensure!(append(&mut writer, "m", "more").await? == (segments, segments + 1));
@@ -142,13 +143,13 @@ fn a_killed_merge_is_finished_by_the_next() -> Result<()> {
             world.faults().latency(Duration::from_millis(10));
             {
                 let mut victim = world.instance("victim").await?;
-                let mut retention = victim.retention();
-                let dying = retention.merge("m", WHOLE);
+                let mut collection = victim.collection();
+                let dying = collection.merge("m", WHOLE);
                 let _ = tokio::time::timeout(Duration::from_millis(after_ms), dying).await;
             }
             let mut judge = world.instance("judge").await?;
             ensure!(through_component(&mut judge, "m").await?.len() == 30);
-            let report = writer.retention().merge("m", WHOLE).await??;
+            let report = writer.collection().merge("m", WHOLE).await??;
             ensure!(
                 (report.merged_until, report.more) == (29, false),
                 "{report:?}"
@@ -188,7 +189,7 @@ fn a_writer_that_slept_through_a_merge_appends_at_the_true_tail() -> Result<()> 
                 append(&mut writer, "m", &format!("r{number}")).await?;
             }
             world.pass(Duration::from_secs(60)).await;
-            let report = writer.retention().merge("m", WHOLE).await??;
+            let report = writer.collection().merge("m", WHOLE).await??;
             ensure!(report.merged_until == 7, "{report:?}");
             ensure!(sleeping.await?? == (8, 9));
             let mut judge = world.instance("judge").await?;

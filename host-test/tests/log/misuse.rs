@@ -3,8 +3,8 @@
 
 use crate::calls::{SHARED, append, batch, contents, on_seaweedfs, produced, said, words};
 use anyhow::{Result, ensure};
+use host_test::bindings::collection::Keep;
 use host_test::bindings::log::{AppendOptions, Cursor, Error, ReadLimit, Settings, Token, Writer};
-use host_test::bindings::retention::Keep;
 use host_test::host::Instance;
 use host_test::readback::{ALL, START};
 use host_test::world::{InstanceBuilder, Site, simulate};
@@ -39,7 +39,7 @@ async fn errors(mut instance: Instance) -> Result<Vec<(&'static str, Error)>> {
         (
             "trim",
             instance
-                .retention()
+                .collection()
                 .trim("l", Keep::Records(1))
                 .await?
                 .err()
@@ -194,7 +194,7 @@ fn wrong_arguments_are_refused_before_anything_is_sent() -> Result<()> {
             wrong.push((format!("tail of {name:?}"), a.log().tail(name).await?.err()));
             wrong.push((
                 format!("trim of {name:?}"),
-                a.retention().trim(name, Keep::Records(1)).await?.err(),
+                a.collection().trim(name, Keep::Records(1)).await?.err(),
             ));
         }
         let settings = |grace_ms, clock_margin_ms| Settings {

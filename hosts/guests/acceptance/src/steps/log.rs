@@ -2,12 +2,12 @@
 
 use super::{equal, text, unexpected};
 use crate::ifmatch::acceptance::rival::{self, Produced};
+use crate::ifmatch::protocols::collection::{self, Keep, LogTarget, Target};
 use crate::ifmatch::protocols::log::{
     self, AppendOptions, AppendOutcome, CreateOutcome, Cursor, Producer, ReadLimit, ReadOutcome,
     Settings, Writer,
 };
 use crate::ifmatch::protocols::receipts;
-use crate::ifmatch::protocols::retention::{self, Keep};
 
 const LIMIT: ReadLimit = ReadLimit {
     records: 1000,
@@ -120,13 +120,18 @@ pub fn trim(prefix: &str) -> Result<String, String> {
     for number in 0..4_u64 {
         equal("a record", appended(&log, &["x"], options(None))?, number)?;
     }
-    let report = retention::trim(&log, Keep::Start(3)).map_err(text)?;
-    equal("the first kept", report.first_kept.offset, 3)?;
+    let target = Target::Log(LogTarget {
+        name: log.clone(),
+        keep: Keep::Start(3),
+    });
+    let report = collection::sweep(&target).map_err(text)?;
+    equal("the first kept", report.first_kept, 3)?;
     match log::read(&log, start(), LIMIT).map_err(text)? {
         ReadOutcome::Trimmed(kept) => equal("the first kept", kept.offset, 3)?,
         other => return unexpected("a read of trimmed records", other),
     }
-    Ok(format!("{} objects deleted", report.deleted))
+    let deleted: u64 = report.removals.iter().map(|removal| removal.objects).sum();
+    Ok(format!("{deleted} objects deleted"))
 }
 
 /// Appends a batch, and returns where it starts.
