@@ -414,6 +414,18 @@ fn scenario_23_a_reader_at_the_tail_that_sleeps_through_a_trim_learns_of_it() {
 }
 
 #[test]
+fn scenario_23_an_instance_that_sleeps_through_a_trim_finds_the_true_tail() {
+    let world = World::new();
+    let sleepy = world.instance();
+    fill(&world, &sleepy, 0..3);
+    fill(&world, &world.instance(), 3..6);
+    world.advance_ms(2 * HOUR_MS);
+    trim(&world, Keep::Start(5));
+    assert!(world.object(&key(3)).is_none());
+    assert_eq!(world.run(sleepy.tail("l")).unwrap().offset, 6);
+}
+
+#[test]
 fn a_reader_at_the_tail_polls_with_one_request_for_as_long_as_absence_is_proof() {
     let world = World::new();
     fill(&world, &world.instance(), 0..3);

@@ -269,6 +269,20 @@ fn a_writer_that_slept_through_a_trim_commits_behind_the_latest_version() {
 }
 
 #[test]
+fn an_instance_that_slept_through_a_trim_reads_the_latest_version() {
+    let (world, sleepy) = filled(3);
+    let other = world.manifests();
+    for version in 3..20 {
+        commit(&world, &other, &change(version, &format!("k={version}")));
+    }
+    world.advance_ms(2 * HOUR_MS);
+    trim(&world, KeepVersions::From(15));
+    assert!(world.object(&key(4)).is_none());
+    let snapshot = latest_of(&world, &sleepy).unwrap();
+    assert_eq!(snapshot.summary.version, 20);
+}
+
+#[test]
 fn what_stands_in_a_trimmed_slot_is_neither_read_nor_followed() {
     let (world, _) = filled(3);
     let (first, second, reader) = (world.manifests(), world.manifests(), world.manifests());
