@@ -672,6 +672,7 @@ fn a_read_respects_its_limits_and_reads_each_segment_once() {
 fn a_reader_that_follows_a_writer_asks_once_more_than_there_are_segments() {
     let world = World::new();
     let (writer, reader) = (world.instance(), world.instance());
+    let exact = world.instance();
     let mut cursor = world.run(reader.tail("l")).unwrap();
     for number in 0..20 {
         let records = batch(&number.to_string());
@@ -687,7 +688,19 @@ fn a_reader_that_follows_a_writer_asks_once_more_than_there_are_segments() {
         // The segment, and the one behind it. The first cursor is that of an empty
         // log, which proves nothing of a segment: one look at the watermark.
         let most = if number == 0 { 3 } else { 2 };
-        assert!(world.take_total() <= most, "segment {number}");
+        let counts = world.take_counts();
+        assert!(counts.values().sum::<u32>() <= most, "segment {number}");
+        assert_eq!(counts.get("LIST"), None, "segment {number}");
+        // A limit that ends the read spares the second.
+        let limit = ReadLimit {
+            records: 1,
+            bytes: 1_000,
+        };
+        let again = world.run(exact.read("l", cursor, limit)).unwrap();
+        assert_eq!(again, ReadOutcome::Records(entries, next));
+        if number > 0 {
+            assert_eq!(world.take_total(), 1, "segment {number}");
+        }
         cursor = next;
     }
 }
