@@ -57,6 +57,9 @@ const REPLAY_GAIN_MIN: u64 = 100;
 /// For how long the leases here hold, and how often their holders renew them.
 const LEASE_MS: u32 = 10_000;
 const RENEWAL_MS: u64 = LEASE_MS as u64 / 3;
+/// Requests of writers that compete take so long, and they compete for so long.
+const COMPETITION_ROUND_TRIP_MS: u64 = 20;
+const COMPETITION_MS: u64 = 3_000;
 /// The longest time from a crash to the next holder: up to a second more than the
 /// duration where the store tells whole seconds, half a second over which candidates
 /// spread, and what their requests take.
@@ -236,6 +239,7 @@ fn measure(book: &mut Book) -> Result<()> {
         .enable_all()
         .build()?;
     machine.block_on(among_many(book))?;
+    competitions(book)?;
     simulate(SEED, async |world| starts(world, book).await)?;
     simulate(SEED, async |world| fuel(world, book).await)
 }
@@ -798,6 +802,68 @@ async fn among_many(book: &mut Book) -> Result<()> {
     let mut writer = site.instance("writer").await?;
     book.charge("append.in-million", 3, store, append(&mut writer, "many"))
         .await
+}
+
+/// Requests for 100 acknowledged appends of writers that compete, in a closed loop: each
+/// with an instance of its own, or with a new one for each append.
+fn competitions(book: &mut Book) -> Result<()> {
+    const ROWS: [(&str, u64, bool, u64); 8] = [
+        ("contention.1-warm, 100 appends", 1, false, 110),
+        ("contention.4-warm, 100 appends", 4, false, 300),
+        ("contention.16-warm, 100 appends", 16, false, 300),
+        ("contention.64-warm, 100 appends", 64, false, 300),
+        ("contention.1-cold, 100 appends", 1, true, 300),
+        ("contention.4-cold, 100 appends", 4, true, 650),
+        ("contention.16-cold, 100 appends", 16, true, 650),
+        ("contention.64-cold, 100 appends", 64, true, 550),
+    ];
+    for (operation, writers, cold, maximum) in ROWS {
+        simulate(SEED, async |world| {
+            let (appends, used) = compete(world, writers, cold).await?;
+            let per_hundred = |requests: u64| (requests * 100).div_ceil(appends.max(1));
+            let spent_ms = COMPETITION_MS / COMPETITION_ROUND_TRIP_MS;
+            book.note(Row {
+                operation,
+                measured: per_hundred(used.all()),
+                maximum,
+                note: format!("{appends} appends in {spent_ms} round trips"),
+            });
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// How many appends were acknowledged, and what they took.
+async fn compete(world: &World, writers: u64, cold: bool) -> Result<(u64, Totals)> {
+    let mut first = world.instance("first").await?;
+    append(&mut first, "l").await?;
+    let latency = Duration::from_millis(COMPETITION_ROUND_TRIP_MS);
+    world.faults().latency(latency);
+    let before = world.store().totals();
+    let end = tokio::time::Instant::now() + Duration::from_millis(COMPETITION_MS);
+    let mut at_work = tokio::task::JoinSet::new();
+    for writer in 0..writers {
+        let site = world.site().clone();
+        at_work.spawn(async move {
+            let name = format!("writer-{writer}");
+            let mut instance = site.instance(&name).await?;
+            let mut appends = 0;
+            while tokio::time::Instant::now() < end {
+                if cold {
+                    instance = site.instance(&name).await?;
+                }
+                append(&mut instance, "l").await?;
+                appends += 1;
+            }
+            anyhow::Ok(appends)
+        });
+    }
+    let mut appends = 0;
+    while let Some(done) = at_work.join_next().await {
+        appends += done??;
+    }
+    Ok((appends, world.store().totals().since(&before)))
 }
 
 /// A change that sets some keys and depends on those.
