@@ -61,8 +61,8 @@ enum Trouble {
     None,
     /// One write per second and key; whatever else comes is 429.
     Limits,
-    /// One write per day and key.
-    LimitsForLong,
+    /// 429 instead of 412.
+    ThrottlesLosers,
     /// The next so many replies to writes are lost.
     LosesReplies(u32),
     TellsNoTime,
@@ -173,17 +173,14 @@ impl Odd {
         let outcome = |write: &Write, won: &mut usize| {
             self.0.requests.set(self.0.requests.get() + 1);
             let stood = before.get(&write.key).and_then(|versions| versions.last());
-            let interval_ms = match self.0.trouble.get() {
-                Trouble::Limits => 1_000,
-                Trouble::LimitsForLong => 24 * 3_600_000,
-                _ => 0,
-            };
-            let too_soon =
-                stood.is_some_and(|stored| now_ms < stored.at_ms + interval_ms) || *won > 0;
-            if interval_ms > 0 && too_soon {
+            let too_soon = stood.is_some_and(|stored| now_ms < stored.at_ms + 1_000) || *won > 0;
+            if self.0.trouble.get() == Trouble::Limits && too_soon {
                 return Err(BucketError::Throttled(1_000));
             }
             if !self.holds(write, stood, *won) {
+                if self.0.trouble.get() == Trouble::ThrottlesLosers {
+                    return Err(BucketError::Throttled(1_000));
+                }
                 return Ok(PutOutcome::PreconditionFailed);
             }
             *won += 1;
@@ -469,13 +466,11 @@ fn a_limit_does_not_hide_a_flaw() {
 /// One that never refuses a write for its condition has not shown that it would.
 #[test]
 fn a_limit_alone_shows_nothing() {
-    for flaw in [Flaw::None, Flaw::IgnoresBoth] {
-        let odd = Odd::new(flaw, Trouble::LimitsForLong);
-        let created = odd.create("l");
-        assert!(matches!(created, Err(Error::Unavailable(_))), "{created:?}");
-        assert_eq!(odd.created(), [""; 0]);
-        assert_eq!(odd.keys("_doctor/passed"), [""; 0]);
-    }
+    let odd = Odd::new(Flaw::None, Trouble::ThrottlesLosers);
+    let created = odd.create("l");
+    assert!(matches!(created, Err(Error::Unavailable(_))), "{created:?}");
+    assert_eq!(odd.created(), [""; 0]);
+    assert_eq!(odd.keys("_doctor/passed"), [""; 0]);
 }
 
 #[test]
