@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use arguments::{Arguments, HELP};
 use host_test::artifact::target;
 use peer::Program;
-use place::Place;
+use place::{Kind, Place};
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +79,10 @@ fn run(arguments: &Arguments) -> Result<()> {
                 .block_on(&runtime, works::all(&mut book, &place, scale, &peers))
                 .with_context(|| name)?;
         }
+    }
+    if arguments.stores.contains(&Kind::Process) && !peers.is_empty() {
+        let who = "other programs, on the store in the process".to_owned();
+        book.left_out.push((who, "they need HTTP".to_owned()));
     }
     for latency in LATENCIES {
         works::take_over(&mut book, latency)?;

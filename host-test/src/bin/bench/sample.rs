@@ -15,6 +15,9 @@ pub const PRICES: [(&str, f64, f64); 3] = [
     ("R2", 4.50, 0.36),
 ];
 
+/// Within this and the latency, a request that is under way arrives.
+const SETTLING: Duration = Duration::from_millis(5);
+
 /// Requests and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -108,6 +111,10 @@ impl Sample {
         let (busy, cpu, began) = (place.busy(), cpu::of_this_thread(), Instant::now());
         let reported = run.await?;
         let wall = began.elapsed();
+        if reported.is_some() {
+            // What another process had under way in the background is its own too.
+            tokio::time::sleep(place.latency + SETTLING).await;
+        }
         let cpu = cpu::of_this_thread().saturating_sub(cpu);
         let own = cpu.saturating_sub(place.busy().saturating_sub(busy));
         self.counted += Counted::between(&totals, &place.totals());

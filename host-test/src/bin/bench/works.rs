@@ -202,7 +202,7 @@ async fn appends(book: &mut Book, place: &Place, scale: Scale, peers: &[Program]
             Who::ByHand,
         ];
         let mut contest = Contest::of(place, &who, work).await?;
-        for program in peers {
+        for program in peers.iter().filter(|_| place.endpoint.is_some()) {
             match started(program, place, work).await {
                 Ok(peer) => {
                     let entry = (program.name, Actor::Peer(Box::new(peer)), Sample::default());
