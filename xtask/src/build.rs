@@ -159,7 +159,7 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
 pub fn mutable() -> Result<Vec<u8>> {
     let toolchain = toolchain::find(Wish::Any)?;
     let path = variant(&toolchain, "mutable", "protocols", &["s3", "mutations"])?;
-    componentize(&module(&None, &path)?)
+    componentize(&module(&Optimizer::find(), &path)?)
 }
 
 /// The finished core module that the compiler left at `path`.

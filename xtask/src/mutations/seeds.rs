@@ -55,8 +55,10 @@ impl Simulator {
             seeds,
         };
         match simulator.run(None)? {
-            Seeds::Passed(_) => Ok(simulator),
-            _ => bail!("a seed fails with every guard on: run `cargo xtask simulate`"),
+            Seeds::Caught(seed) => bail!(
+                "seed {seed} fails with every guard on: run `cargo xtask simulate --seed {seed}`"
+            ),
+            Seeds::Passed(_) | Seeds::Untried => Ok(simulator),
         }
     }
 
