@@ -27,6 +27,9 @@ pub trait Call: Clone + Debug + 'static {
     const REQUESTS_PER_RIVAL: u32 = 0;
     /// How many more for each slot of them that was ever filled.
     const REQUESTS_PER_SLOT: u32 = 0;
+    /// Whether it may create something, so that the store has to be examined first if
+    /// the note is not legible that it was.
+    const CREATES: bool = false;
 
     /// The logs and manifests that it works on.
     fn chains(&self) -> Vec<ChainKeys> {
@@ -64,6 +67,8 @@ const REPLAY_TIME: Duration = Duration::from_secs(1);
 const CALL_TIME_MAX: Duration = Duration::from_secs(5 * 86_400);
 /// Requests that each repetition, lost race and look at the watermark explains.
 const REQUESTS_PER_MISHAP: u32 = 4;
+/// An examination of the store takes about 40 requests, and each of up to four again.
+const EXAMINATION: u32 = 160;
 /// Half of all instances have a clock that runs wrong.
 const WRONG_CLOCK_ONE_IN: u64 = 2;
 
@@ -297,7 +302,12 @@ fn check_requests<C: Call>(receipt: &Receipt, before: u32, after: u32) -> Result
     let allowed = C::REQUESTS
         + REQUESTS_PER_MISHAP * (receipt.retries + receipt.races_lost + receipt.grace_checks)
         + C::REQUESTS_PER_RIVAL * rivals
-        + C::REQUESTS_PER_SLOT * after;
+        + C::REQUESTS_PER_SLOT * after
+        + if C::CREATES && before == 0 {
+            EXAMINATION
+        } else {
+            0
+        };
     ensure!(
         requests <= allowed,
         "{}: {requests} requests, and at most {allowed} are explained by {after} slots, {rivals} of \

@@ -22,6 +22,8 @@ pub struct Truth {
     pub epochs: Vec<u64>,
     /// The first record that is kept.
     pub first_kept: u64,
+    /// How many offers of others segments took.
+    pub offers_taken: usize,
     /// What must not be.
     pub violations: Vec<String>,
 }
@@ -75,6 +77,7 @@ pub fn check(log: &str, diary: &[Deed]) -> Result<Truth> {
             check.truth.violations.push(violation);
         }
     }
+    check.truth.offers_taken = check.taken.len();
     Ok(check.truth)
 }
 

@@ -1,17 +1,20 @@
-//! Leaders: members that run for a lease, and write to a log under its token while
-//! they hold it; and what must be true of their answers.
+//! Leaders: members that run for a lease, and write to a log and to a manifest under its
+//! token while they hold it; and what must be true of their answers.
 
 use super::actor::{Actor, Call};
 use super::log::{Append, Claim, Noted, SHARED, is_expected, last_appends, read_back};
+use super::manifest::{self, Commit};
 use super::reigns::{Reign, Reigns, check_versions};
 use super::stage::{Act, Local, Part, Stage};
+use super::versions;
 use crate::bindings::lease::{
     AcquireOutcome, ClockBounds, Error, Grant, ReleaseOutcome, RenewOutcome, Request, Status,
     Successor, Token,
 };
 use crate::bindings::log::{AppendOptions, AppendOutcome, Writer};
+use crate::bindings::manifest::{Change, CommitOutcome, Dependency, Edit, Item};
 use crate::clock::GuestClock;
-use crate::history::{Ending, History};
+use crate::history::{Attempt, Ending, History};
 use crate::host::Instance;
 use anyhow::{Result, bail, ensure};
 use std::cell::RefCell;
@@ -27,6 +30,7 @@ pub const PART: Part = Part {
 const LEASE: &str = "leader";
 const LEASE_PREFIX: &str = "lease/leader/";
 const LOG: &str = "led";
+const MANIFEST: &str = "led";
 const MEMBERS: u64 = 3;
 const DURATION_MS: u32 = 10_000;
 /// For how long a member waits for the lease in one call.
@@ -58,6 +62,7 @@ struct Observe;
 impl Call for Acquire {
     type Answer = Result<AcquireOutcome, Error>;
     const NAME: &'static str = "acquire";
+    const CREATES: bool = true;
     // Each of up to 8 races that are lost costs a write and a look.
     const REQUESTS: u32 = 2 + 8 * 2;
 
@@ -69,6 +74,7 @@ impl Call for Acquire {
 impl Call for Campaign {
     type Answer = Result<AcquireOutcome, Error>;
     const NAME: &'static str = "campaign";
+    const CREATES: bool = true;
     // A look every 1.25 to 2.5 s, and every 100 ms after an attempt of unknown outcome.
     const REQUESTS: u32 = 2 + CAMPAIGN_MS / 100;
 
@@ -129,6 +135,9 @@ struct Told {
     /// Acknowledged claims: tail, epoch.
     claimed: Vec<(u64, u64)>,
     highest: u64,
+    manifest: manifest::Told,
+    /// Acknowledged commits: version, epoch.
+    committed: Vec<(u64, u64)>,
 }
 
 struct LeaseAct {
@@ -292,6 +301,7 @@ impl Member {
             if !self.append(token, deed).await? {
                 return Ok(());
             }
+            self.commit(token, deed).await?;
             // Mostly in time; sometimes so late that the grant is over.
             let pause_ms = match self.actor.dice.below(8) {
                 0 => self.actor.dice.below(3 * u64::from(DURATION_MS)),
@@ -400,6 +410,56 @@ impl Member {
         Ok(fenced.is_none())
     }
 
+    /// Commits once. A leader that is fenced finds out at its next append.
+    async fn commit(&mut self, token: Token, deed: u64) -> Result<()> {
+        let message = format!("{}.{}.{deed}", self.actor.name(), token.epoch);
+        let change = Change {
+            base: 0,
+            depends_on: Dependency::Nothing,
+            edits: vec![Edit::Set(Item {
+                key: format!("k{}", deed % 3),
+                value: message.clone().into_bytes(),
+                blobs: Vec::new(),
+            })],
+            writer: Writer::Fenced(token),
+            author: String::new(),
+            message: message.clone(),
+            id: None,
+        };
+        {
+            let mut told = self.told.borrow_mut();
+            let key = (MANIFEST, message.clone());
+            told.manifest.changes.insert(key, change.clone());
+        }
+        let began = self.now();
+        let answer = self.make(Commit(MANIFEST, change)).await;
+        let ending = answer.and_then(|answer| match answer {
+            None | Some(Ok(CommitOutcome::Indeterminate(_))) => Ok(Ending::Unknown),
+            Some(Ok(CommitOutcome::Committed(version))) => {
+                Ok(Ending::Acknowledged(version - 1, version))
+            }
+            Some(Ok(CommitOutcome::Fenced(by))) => {
+                ensure!(by.epoch > token.epoch, "fenced by {by:?}");
+                Ok(Ending::Rejected)
+            }
+            Some(Err(error)) if is_expected(&error) => Ok(Ending::Rejected),
+            Some(other) => bail!("{other:?}"),
+        });
+        let attempt = Attempt {
+            label: message.clone(),
+            bodies: vec![message.into_bytes()],
+            began,
+            ended: Some(self.now()),
+            ending: ending.as_ref().map_or(Ending::Unknown, Ending::clone),
+        };
+        let mut told = self.told.borrow_mut();
+        if let Ending::Acknowledged(_, version) = attempt.ending {
+            told.committed.push((version, token.epoch));
+        }
+        told.manifest.history(MANIFEST).attempts.push(attempt);
+        ending.map(drop)
+    }
+
     async fn release(&mut self, grant: Grant, successor: Option<Successor>) -> Result<()> {
         // Others may have it before the call returns.
         self.stop();
@@ -432,7 +492,12 @@ impl Act for LeaseAct {
             self.told.borrow_mut().history.attempts.extend(last);
             let truth = read_back(stage, LOG).await?;
             let told = self.told.borrow();
+            let changes = &told.manifest.changes;
+            let versions = versions::check(&[MANIFEST], changes, &stage.diary("")?)?;
             let mut violations = told.history.check(&truth.records).violations;
+            violations.extend(told.manifest.check(&versions));
+            violations.extend(told.check_commits(&versions));
+            violations.extend(versions.violations);
             violations.extend(told.check_epochs(&truth.epochs));
             violations.extend(told.reigns.check());
             violations.extend(check_versions(&stage.diary(LEASE_PREFIX)?));
@@ -448,6 +513,23 @@ impl Act for LeaseAct {
 }
 
 impl Told {
+    /// Every acknowledged version is under the token of its writer.
+    fn check_commits(&self, truth: &versions::Truth) -> Vec<String> {
+        let versions = truth.versions.get(MANIFEST);
+        let mut violations = Vec::new();
+        for (version, epoch) in &self.committed {
+            let at = usize::try_from(version - 1).unwrap_or(usize::MAX);
+            let found = versions.and_then(|versions| versions.get(at));
+            let found = found.map(|found| found.epoch);
+            if found != Some(*epoch) {
+                violations.push(format!(
+                    "version {version} was acknowledged to {epoch}, and is that of {found:?}"
+                ));
+            }
+        }
+        violations
+    }
+
     /// Every acknowledged record is under the token of its writer, and none behind a
     /// claim is under a lower one.
     fn check_epochs(&self, epochs: &[u64]) -> Vec<String> {
@@ -485,5 +567,31 @@ mod tests {
         assert_eq!(told.check_epochs(&[5, 5, 8]).len(), 1);
         assert_eq!(told.check_epochs(&[4, 7]).len(), 1);
         assert_eq!(told.check_epochs(&[]).len(), 1);
+    }
+
+    #[test]
+    fn a_commit_under_the_token_of_another_is_seen() {
+        let told = |version| Told {
+            committed: vec![(version, 5)],
+            ..Told::default()
+        };
+        let written = versions::Written {
+            epoch: 5,
+            message: String::new(),
+            took_effect: true,
+            touched: Vec::new(),
+            content: versions::Items::new(),
+        };
+        let other = versions::Written {
+            epoch: 6,
+            ..written.clone()
+        };
+        let truth = versions::Truth {
+            versions: [(MANIFEST, vec![written, other])].into(),
+            ..versions::Truth::default()
+        };
+        assert!(told(1).check_commits(&truth).is_empty());
+        assert_eq!(told(2).check_commits(&truth).len(), 1);
+        assert_eq!(told(3).check_commits(&truth).len(), 1);
     }
 }

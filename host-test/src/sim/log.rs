@@ -143,7 +143,13 @@ impl fmt::Debug for Append {
 impl Call for Create {
     type Answer = Result<CreateOutcome, Error>;
     const NAME: &'static str = "create";
-    const REQUESTS: u32 = 3;
+    const CREATES: bool = true;
+    // With the note that the store was examined.
+    const REQUESTS: u32 = 4;
+
+    fn chains(&self) -> Vec<ChainKeys> {
+        chain::keys(self.log).into_iter().collect()
+    }
 
     async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
         instance.log().create(self.log, self.settings).await
@@ -153,6 +159,7 @@ impl Call for Create {
 impl Call for Append {
     type Answer = Result<AppendOutcome, Error>;
     const NAME: &'static str = "append";
+    const CREATES: bool = true;
     // Cold, three. One that believes that others are about leaves an offer, looks for
     // it four times, lists, and writes with the header of the tail at hand: eight.
     const REQUESTS: u32 = 9;
@@ -173,6 +180,7 @@ impl Call for Append {
 impl Call for Claim {
     type Answer = Result<AppendOutcome, Error>;
     const NAME: &'static str = "claim";
+    const CREATES: bool = true;
     // Cold; or warm behind a tail that is not any more the tail.
     const REQUESTS: u32 = 6;
 
@@ -456,6 +464,9 @@ impl Member {
                     };
                     stage.spawn(twin.write(Manner::Once, sequence + 1));
                 }
+                if manner == Manner::Producer && self.actor.dice.below(10) == 0 {
+                    self.stray(sequence).await?;
+                }
                 let tail = match manner {
                     Manner::Expecting => self.tail().await?,
                     Manner::Producer | Manner::Once => None,
@@ -502,18 +513,10 @@ impl Member {
     }
 
     async fn repeat(&mut self, noted: &Noted, sequence: u64) -> Result<Ending> {
-        let options = AppendOptions {
-            producer: Some(Producer {
-                id: self.actor.name().to_owned(),
-                sequence,
-                started_at: 0,
-            }),
-            ..SHARED
-        };
         let append = Append {
             log: LOG,
             records: noted.attempt.bodies.clone(),
-            options,
+            options: self.produced(sequence),
         };
         for _ in 0..REPEATS_MAX {
             match self.actor.make(append.clone()).await? {
@@ -528,6 +531,50 @@ impl Member {
             stage.idle(&mut self.actor.dice, 1_000).await;
         }
         Ok(Ending::Unknown)
+    }
+
+    /// Sends a batch whose sequence is not the producer's next. It must be refused.
+    async fn stray(&mut self, sequence: u64) -> Result<()> {
+        let stray = match self.actor.dice.below(2) {
+            0 => sequence + 1 + self.actor.dice.below(3),
+            _ => self.actor.dice.below(sequence.saturating_sub(1)),
+        };
+        // The last one, and the next, are no strays.
+        if stray == sequence || stray + 1 == sequence {
+            return Ok(());
+        }
+        let noted = Noted::begin(&mut self.actor, &format!("{sequence}-as-{stray}"));
+        let append = Append {
+            log: LOG,
+            records: noted.attempt.bodies.clone(),
+            options: self.produced(stray),
+        };
+        let ending = match self.actor.make(append).await? {
+            Some(Ok(AppendOutcome::OutOfSequence(_))) => Ok(Ending::Rejected),
+            answer => noted.told(answer),
+        };
+        let attempt = noted.ended(&self.actor, &ending);
+        let acknowledged = matches!(attempt.ending, Ending::Acknowledged(..));
+        self.note(|told| {
+            // Whatever was said, it must not be there.
+            told.history.attempts.push(Attempt {
+                ending: Ending::Rejected,
+                ..attempt
+            });
+        });
+        ensure!(!acknowledged, "sequence {stray} in place of {sequence}");
+        ending.map(drop)
+    }
+
+    fn produced(&self, sequence: u64) -> AppendOptions {
+        AppendOptions {
+            producer: Some(Producer {
+                id: self.actor.name().to_owned(),
+                sequence,
+                started_at: 0,
+            }),
+            ..SHARED
+        }
     }
 
     /// Asks for the tail, and notes the answer.
@@ -790,6 +837,9 @@ pub async fn read_back(stage: &Rc<Stage>, log: &'static str) -> Result<Truth> {
     let truth = chain::check(log, &stage.diary(&prefix)?)?;
     for violation in &truth.violations {
         stage.violated(violation.clone());
+    }
+    for _ in 0..truth.offers_taken {
+        stage.passed("append: offers were taken".to_owned());
     }
     let settings = stage.issue_credentials()?;
     let mut judge = stage.world.instance("judge").settings(settings).await?;

@@ -67,7 +67,7 @@ struct At(&'static str, u64, Option<String>);
 
 /// `manifest.commit`.
 #[derive(Clone)]
-struct Commit(&'static str, Change);
+pub(super) struct Commit(pub(super) &'static str, pub(super) Change);
 
 /// `transaction.commit`.
 #[derive(Clone)]
@@ -154,6 +154,7 @@ impl fmt::Debug for Transact {
 impl Call for Create {
     type Answer = Result<CreateOutcome, Error>;
     const NAME: &'static str = "manifest create";
+    const CREATES: bool = true;
     // If it is there already, as `latest`.
     const REQUESTS: u32 = 16;
     const REQUESTS_PER_RIVAL: u32 = 4;
@@ -204,6 +205,7 @@ impl Call for At {
 impl Call for Commit {
     type Answer = Result<CommitOutcome, Error>;
     const NAME: &'static str = "commit";
+    const CREATES: bool = true;
     // Cold, with a wait for a transaction.
     const REQUESTS: u32 = 14 + WAIT_REQUESTS;
     const REQUESTS_PER_RIVAL: u32 = 4 + WAIT_REQUESTS;
@@ -222,6 +224,7 @@ impl Call for Commit {
 impl Call for Transact {
     type Answer = Result<transaction::Outcome, Error>;
     const NAME: &'static str = "transaction";
+    const CREATES: bool = true;
     const REQUESTS: u32 = 2 * Commit::REQUESTS + 4;
     const REQUESTS_PER_RIVAL: u32 = Commit::REQUESTS_PER_RIVAL;
     const REQUESTS_PER_SLOT: u32 = Commit::REQUESTS_PER_SLOT;
@@ -356,9 +359,10 @@ impl Call for GetBlobs {
 
 /// What everybody was told.
 #[derive(Clone, Default)]
-struct Told {
+pub(super) struct Told {
     histories: BTreeMap<&'static str, History>,
-    changes: Changes,
+    /// Every change that was asked for.
+    pub(super) changes: Changes,
     /// Versions that somebody read, with their content.
     seen: Vec<(&'static str, u64, Items)>,
     /// Refused commits.
@@ -370,7 +374,8 @@ struct Told {
 }
 
 impl Told {
-    fn history(&mut self, name: &'static str) -> &mut History {
+    /// What is known of one manifest.
+    pub(super) fn history(&mut self, name: &'static str) -> &mut History {
         self.histories.entry(name).or_default()
     }
 }
@@ -964,7 +969,7 @@ impl Told {
     /// * a conflict over keys that nobody touched;
     /// * a blob that is missing although a kept version names it;
     /// * a trim in spite of a pin.
-    fn check(&self, truth: &Truth) -> Vec<String> {
+    pub(super) fn check(&self, truth: &Truth) -> Vec<String> {
         let mut violations = self.pins.check();
         for (name, versions) in &truth.versions {
             let mut history = self.histories.get(name).cloned().unwrap_or_default();
@@ -1097,6 +1102,7 @@ mod tests {
         let written = versions.iter().map(|(message, key)| {
             keys = format!("{keys} {key}");
             Written {
+                epoch: 0,
                 message: (*message).to_owned(),
                 took_effect: !key.is_empty(),
                 touched: key.split_whitespace().map(str::to_owned).collect(),

@@ -7,6 +7,88 @@ use std::time::Duration;
 /// Begins the line of a history that tells what must not be.
 pub const VIOLATED: &str = "VIOLATED";
 
+/// What a long simulation should meet: every answer that a call has besides errors, and
+/// the ways that lead there.
+const BRANCHES: &[&str] = &[
+    "acquire Ok Acquired",
+    "acquire Ok Held",
+    "acquire Ok Indeterminate",
+    "append Ok Appended",
+    "append Ok Fenced",
+    "append Ok Indeterminate",
+    "append Ok Mismatch",
+    "append Ok OutOfSequence Forgotten",
+    "append Ok OutOfSequence Gap",
+    "append Ok OutOfSequence Superseded",
+    "append looked at the watermark",
+    "append lost a race",
+    "append sent again",
+    "append: offers were taken",
+    "at Ok Absent",
+    "at Ok PinExpired",
+    "at Ok Snapshot",
+    "at Ok Trimmed",
+    "blob get Ok",
+    "blob put Ok",
+    "campaign Ok Acquired",
+    "campaign Ok Held",
+    "campaign Ok Indeterminate",
+    "claim Ok Appended",
+    "claim Ok Fenced",
+    "claim Ok Indeterminate",
+    "commit Ok Committed",
+    "commit Ok Conflict",
+    "commit Ok Expired",
+    "commit Ok Fenced",
+    "commit Ok Indeterminate",
+    "commit looked at the watermark",
+    "commit lost a race",
+    "create Ok Created",
+    "create Ok Exists",
+    "create Ok Indeterminate",
+    "history Ok",
+    "latest Ok None",
+    "latest Ok Some",
+    "locate Ok",
+    "manifest create Ok Created",
+    "manifest create Ok Exists",
+    "manifest create Ok Indeterminate",
+    "manifest pin Ok Indeterminate",
+    "manifest pin Ok Pinned",
+    "manifest pin Ok Trimmed",
+    "manifest unpin Ok",
+    "observe Ok None",
+    "observe Ok Some",
+    "pin Ok Indeterminate",
+    "pin Ok Pinned",
+    "pin Ok Trimmed",
+    "pins Ok",
+    "plan Ok",
+    "read Ok Records",
+    "read Ok Trimmed",
+    "release Ok Indeterminate",
+    "release Ok Lost Some",
+    "release Ok Released",
+    "remaining-ms Ok",
+    "renew Ok Indeterminate",
+    "renew Ok Lost Some",
+    "renew Ok Renewed",
+    "sweep Ok",
+    "sweep deletes",
+    "tail Ok",
+    "transaction Ok Aborted",
+    "transaction Ok Committed",
+    "transaction Ok Conflict",
+    "transaction Ok Expired",
+    "transaction Ok Indeterminate",
+    "trim Ok",
+    "trim-versions Ok",
+    "trim-versions deletes",
+    "unpin Ok",
+    "wait Ok Records",
+    "wait Ok Trimmed",
+];
+
 /// What happened in one run.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -88,6 +170,14 @@ impl Summary {
         &self.branches
     }
 
+    /// What of [`BRANCHES`] was not met.
+    fn missed(&self) -> Vec<&'static str> {
+        let missed = BRANCHES.iter().copied();
+        missed
+            .filter(|branch| !self.branches.contains_key(*branch))
+            .collect()
+    }
+
     /// For people.
     pub fn text(&self, took: Duration) -> String {
         let mut text = String::new();
@@ -111,7 +201,17 @@ impl Summary {
                 let _ = writeln!(text, "  {name:20} {count:9}");
             }
         }
-        let _ = writeln!(text, "\nbranches of the protocols");
+        let missed = self.missed();
+        let _ = writeln!(
+            text,
+            "\nbranches of the protocols: {} of {} met; not met: {}",
+            BRANCHES.len() - missed.len(),
+            BRANCHES.len(),
+            match missed.is_empty() {
+                true => "none".to_owned(),
+                false => missed.join(", "),
+            }
+        );
         for (name, count) in &self.branches {
             let _ = writeln!(text, "  {name:40} {count:9}");
         }
@@ -123,7 +223,8 @@ impl Summary {
         let failed: Vec<String> = self.failed.iter().map(u64::to_string).collect();
         format!(
             "{{\"seeds\":{},\"failed\":[{}],\"calls\":{},\"fewest_calls\":{},\"requests\":{},\
-             \"virtual_s\":{},\"real_ms\":{},\"by_call\":{},\"faults\":{},\"branches\":{}}}",
+             \"virtual_s\":{},\"real_ms\":{},\"by_call\":{},\"faults\":{},\"branches\":{},\
+             \"branches_missed\":[{}]}}",
             self.seeds,
             failed.join(","),
             self.calls(),
@@ -134,6 +235,11 @@ impl Summary {
             object(&self.calls),
             object(&self.faults),
             object(&self.branches),
+            self.missed()
+                .iter()
+                .map(|name| format!("\"{name}\""))
+                .collect::<Vec<_>>()
+                .join(","),
         )
     }
 }

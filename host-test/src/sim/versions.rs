@@ -33,6 +33,8 @@ const UNSURE_MS: u64 = 5_000;
 /// A version.
 #[derive(Clone, Debug)]
 pub struct Written {
+    /// The token of its writer.
+    pub epoch: u64,
     /// Its message.
     pub message: String,
     /// Whether it changed anything that was asked for: it is not empty, and no part of a
@@ -57,6 +59,7 @@ pub struct Truth {
 
 /// A version as it was first read.
 struct Draft {
+    epoch: u64,
     message: String,
     has_edits: bool,
     is_full: bool,
@@ -231,6 +234,7 @@ impl Check<'_> {
                     }
                 }
                 versions.push(Written {
+                    epoch: draft.epoch,
                     message: draft.message.clone(),
                     took_effect,
                     touched,
@@ -333,6 +337,7 @@ impl Draft {
         let message = about.get(HASH_BYTES + 1 + author..);
         let message = message.ok_or("it has no message")?.to_vec();
         Ok(Self {
+            epoch: version.header.epoch.0,
             message: String::from_utf8(message).map_err(|error| error.to_string())?,
             has_edits: version.header.record_count > 0,
             is_full: version.is_full(),

@@ -35,8 +35,11 @@ impl Mishap {
 /// The name under which instances are counted whose clocks run wrong.
 pub const CLOCK_RATE: &str = "clock-rate";
 
+/// The name under which replies are counted that a front end sent whose clock is off.
+const SKEW: &str = "skew-store";
+
 /// Everything that must go wrong in every run, under the names of its counters.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 22] = [
     "break-reply",
     "clock-jump",
     CLOCK_RATE,
@@ -56,6 +59,7 @@ pub const KINDS: [&str; 21] = [
     "refuse",
     "restart",
     "short-page",
+    SKEW,
     "slow-down",
     "truncate-reply",
 ];
@@ -97,7 +101,7 @@ impl Weather {
         let pause_ms = pick(&[5_000, 60_000, HOUR_MS, 3 * HOUR_MS]);
         let grace_ms = pick(&[8_000, 30_000, 600_000, HOUR_MS]);
         let margin_ms = (grace_ms / 4).min(300_000);
-        let skew_ms = pick(&[0, 400]).min((margin_ms - 1_000) / 2);
+        let skew_ms = pick(&[50, 400]).min((margin_ms - 1_000) / 2);
         let rate_ppm = pick(&[500, 100_000, 300_000]);
         let write_interval = pick(&[0, 0, 1_000]);
         let killed_one_in = pick(&[12, 40]);
@@ -180,7 +184,7 @@ mod tests {
             let weather = Weather::drawn(&mut Seeded::new(seed));
             let mut names: BTreeSet<&str> = weather.owed.iter().map(Fault::name).collect();
             names.extend(Mishap::ALL.map(Mishap::name));
-            names.insert(CLOCK_RATE);
+            names.extend([CLOCK_RATE, SKEW]);
             assert_eq!(names, BTreeSet::from(KINDS));
             assert!(weather.grace_ms.1 <= weather.grace_ms.0 / 4);
             let skew_ms = weather.spans.skew.as_millis() as u32;
