@@ -400,6 +400,8 @@ impl Journey {
         }
         self.travel(self.decision.request_delay).await;
         let response = self.arrive();
+        // A front end that counts requests refuses each copy of one.
+        let counted = response.status() == StatusCode::TOO_MANY_REQUESTS;
         match &self.decision.fault {
             Some(Fault::HoldReply(time)) => self.travel(*time).await,
             Some(Fault::Pause(Pause {
@@ -419,7 +421,9 @@ impl Journey {
             _ => say(Ok(self.reply(response))),
         }
         drop(paused);
-        if let Some(Fault::Duplicate(after)) = &self.decision.fault {
+        if let Some(Fault::Duplicate(after)) = &self.decision.fault
+            && !counted
+        {
             self.travel(*after).await;
             self.deliver_late();
         }
