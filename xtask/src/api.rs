@@ -237,7 +237,7 @@ interface things {
     fn pages_have_every_function() {
         let pages = pages(&workspace::root()).unwrap();
         let (_, protocols) = &pages[1];
-        for name in ["acquire", "append", "commit", "trim", "take", "error"] {
+        for name in ["acquire", "append", "commit", "sweep", "take", "error"] {
             assert!(protocols.contains(&format!("\n### {name}\n")), "{name}");
         }
     }
