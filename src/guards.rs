@@ -83,6 +83,8 @@ pub enum Guard {
     OfferWindow,
     /// An offer out of its producer's sequence is not taken.
     OfferSequence,
+    /// Nor is the own batch of whoever combines.
+    OwnBatchJudged,
     /// An offer that may be stored leaves doubt.
     OfferInDoubt,
     /// An offer whose reply was lost may be stored.
@@ -198,7 +200,7 @@ pub enum Guard {
     RaiseKeepsEpoch,
     /// A version is believed only if its slot cannot have been trimmed.
     VersionGenuine,
-    /// The latest version is the object that was listed.
+    /// The newest segment or version is the object that was listed.
     ListedCompared,
     /// A version must follow on the one before.
     VersionFollows,
@@ -327,6 +329,7 @@ mod switch {
             OwnOfferSkipped,
             OfferWindow,
             OfferSequence,
+            OwnBatchJudged,
             OfferInDoubt,
             DoubtfulOfferOpen,
             OfferAnswerGenuine,

@@ -11,7 +11,8 @@ pub(crate) mod retain;
 mod state;
 
 use crate::bucket::{
-    Bucket, BucketError, Found, Metadata, Precondition, PutOutcome, Read, Span, StoreTime, Write,
+    Bucket, BucketError, Found, Metadata, Precondition, PutOutcome, Read, Span, StoreTime, Version,
+    Write,
 };
 use crate::codec::{DecodeError, HEADER_BYTES_MAX, Header, Kind, Tag};
 use crate::env::Env;
@@ -127,6 +128,8 @@ impl Grace {
 pub struct Link {
     /// Its header.
     pub header: Header,
+    /// Its version.
+    pub version: Version,
     /// When the store accepted it, if it tells.
     pub modified_at: Option<StoreTime>,
     /// The whole object, where [`Chain::look`] asks for it; else empty.
@@ -276,6 +279,7 @@ impl Chain {
             return Ok(SlotReply {
                 object: Some(Link {
                     header,
+                    version: object.metadata.version,
                     modified_at: object.metadata.modified_at,
                     body: match self.look {
                         Span::All => object.body,

@@ -627,6 +627,29 @@ fn scenario_99_an_offer_out_of_sequence_is_taken_by_nobody() {
 }
 
 #[test]
+fn scenario_99_a_batch_out_of_sequence_is_not_appended_by_its_own_writer() {
+    let scene = Scene::new();
+    // As above, but nobody else appends any more.
+    drop(scene.offered("a", SHARED));
+    let writer = scene.world.instance();
+    let (options, records) = (produced("p", 1), batch("gap"));
+    let append = || {
+        scene
+            .world
+            .run(writer.append("l", &records, &options))
+            .unwrap()
+    };
+    let outcome = append();
+    assert!(
+        matches!(outcome, AppendOutcome::Indeterminate(_)),
+        "{outcome:?}"
+    );
+    let gap = AppendOutcome::OutOfSequence(SequenceProblem::Gap(0));
+    assert_eq!(append(), gap);
+    assert!(!scene.contents().contains(&"gap".to_owned()));
+}
+
+#[test]
 fn scenario_99_an_offer_that_waits_for_the_batch_before_it_is_not_refused() {
     let scene = Scene::new();
     let mut taker = scene.combining("b", SHARED);

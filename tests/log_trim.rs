@@ -426,6 +426,27 @@ fn scenario_23_an_instance_that_sleeps_through_a_trim_finds_the_true_tail() {
 }
 
 #[test]
+fn scenario_23_what_is_put_into_a_trimmed_slot_between_listing_and_look_is_not_the_tail() {
+    let world = World::new();
+    let (late, asker, other) = (world.instance(), world.instance(), world.instance());
+    fill(&world, &other, 0..3);
+    let (options, records) = (produced("p", 0), batch("late"));
+    let mut op_late = world.start(late.append("l", &records, &options));
+    op_late.serve_until("PUT");
+    fill(&world, &other, 3..4);
+    // Slot 3 is listed as the newest, and then trimmed, and then filled again.
+    let mut op_tail = world.start(asker.tail("l"));
+    op_tail.serve_until("GET");
+    fill(&world, &other, 4..8);
+    world.advance_ms(2 * HOUR_MS);
+    trim(&world, Keep::Start(7));
+    op_late.serve();
+    assert!(world.object(&key(3)).is_some());
+    let answer = op_tail.finish();
+    assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+}
+
+#[test]
 fn a_reader_at_the_tail_polls_with_one_request_for_as_long_as_absence_is_proof() {
     let world = World::new();
     fill(&world, &world.instance(), 0..3);

@@ -226,7 +226,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 &listing,
             ))),
             Some(newest) => self
-                .tail_at(newest, listing.observed_at)
+                .tail_at(newest, listing.version, listing.observed_at)
                 .await
                 .map(Glance::Tail),
         }

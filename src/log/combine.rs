@@ -11,7 +11,9 @@ use super::producers::Verdict;
 use super::segment::{self, BATCH_BYTES_MAX, RECORDS_MAX};
 use super::tail::Tail;
 use super::{AppendOutcome, Log};
-use crate::bucket::{Bucket, PAGE_OBJECTS_MAX, Precondition, PutOutcome, StoreTime, Write};
+use crate::bucket::{
+    Bucket, PAGE_OBJECTS_MAX, Precondition, PutOutcome, StoreTime, Version, Write,
+};
 use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
@@ -37,6 +39,8 @@ const RECENT_MS: u64 = 2_000;
 pub(super) struct Listing {
     /// The newest segment.
     pub(super) newest: Option<Slot>,
+    /// The version of that.
+    pub(super) version: Option<Version>,
     /// The newest first.
     offers: Vec<(Offer, Option<StoreTime>)>,
     pub(super) observed_at: Option<StoreTime>,
@@ -324,13 +328,36 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 ..tail
             },
             _ => {
-                let tail = self.tail_at(newest, listing.observed_at).await?;
+                let version = listing.version.clone();
+                let tail = self.tail_at(newest, version, listing.observed_at).await?;
                 if let Some(outcome) = self.learn(batch, contest, tail.clone()) {
                     return Ok(Turn::End(outcome));
                 }
                 tail
             }
         };
+        match batch.judge(&tail) {
+            _ if off(Guard::OwnBatchJudged) => {}
+            Judgement::Admitted => {}
+            Judgement::Final(outcome) | Judgement::Unless(outcome)
+                if contest.open.offer.is_none() =>
+            {
+                return Ok(Turn::End(outcome));
+            }
+            // An offer out of its turn. Until its window is over, what somebody else
+            // appends can make it the next.
+            Judgement::Final(_) | Judgement::Unless(_) if contest.misses < MISSES_MAX => {
+                let next = tail.next_slot()?;
+                contest.tail = Some(tail);
+                return Ok(Turn::Go(Step::Look(next)));
+            }
+            Judgement::Final(_) | Judgement::Unless(_) => {
+                return Ok(Turn::End(AppendOutcome::Indeterminate(format!(
+                    "{}: the batch is out of its turn, and others may still take it",
+                    self.chain.keys.slot(newest)
+                ))));
+            }
+        }
         let slot = tail.next_slot()?;
         self.withdraw_offers(&mut tail);
         let taken = chosen(batch, &tail, slot, &listing);
@@ -446,6 +473,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let page = self.store().list(&prefix, None, limit).await?;
         let mut listing = Listing {
             newest: None,
+            version: None,
             offers: Vec::new(),
             observed_at: page.observed_at,
         };
@@ -466,7 +494,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             let slot = self.chain.keys.parse_slot(&object.key).ok_or_else(|| {
                 Error::Corrupt(format!("{}: this key does not belong here", object.key))
             })?;
-            listing.newest = listing.newest.or(Some(slot));
+            if listing.newest.is_none() {
+                listing.newest = Some(slot);
+                listing.version = Some(object.version.clone());
+            }
         }
         Ok(listing)
     }

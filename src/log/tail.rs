@@ -5,7 +5,7 @@ use super::pace::Pace;
 use super::pointers::{self, Pointer};
 use super::producers::{self, Producers};
 use super::{Cursor, Log};
-use crate::bucket::{Bucket, StoreTime};
+use crate::bucket::{Bucket, StoreTime, Version};
 use crate::codec::{Header, Kind};
 use crate::env::Env;
 use crate::error::Error;
@@ -168,18 +168,31 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let newest = self.chain.newest(self.store()).await?;
         match newest.slot {
             None => Ok(Tail::empty(newest.observed_at)),
-            Some(slot) => self.tail_at(slot, newest.observed_at).await,
+            Some(slot) => {
+                let listed = newest.object.map(|object| object.version);
+                self.tail_at(slot, listed, newest.observed_at).await
+            }
         }
     }
 
     /// The tail behind the segment in `slot`, which a listing at `observed_at` showed
-    /// as the newest.
+    /// as the newest, in the version `listed`.
     pub(super) async fn tail_at(
         &self,
         slot: Slot,
+        listed: Option<Version>,
         observed_at: Option<StoreTime>,
     ) -> Result<Tail, Error> {
-        let link = self.chain.link(self.store(), slot).await?.object;
+        let mut link = self.chain.link(self.store(), slot).await?.object;
+        // Another object than the one that was listed could be that of a writer that
+        // slept through a trim.
+        let listed = |link: &Link| listed == Some(link.version.clone());
+        if !off(Guard::ListedCompared)
+            && !link.as_ref().is_some_and(listed)
+            && self.chain.state(self.store()).await?.first_kept() > slot
+        {
+            link = None;
+        }
         // The newest segment is never trimmed, so it can only be missing if others
         // appended and trimmed in the moment between, or the store lost it.
         let link = link.ok_or_else(|| {
