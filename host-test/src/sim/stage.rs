@@ -104,7 +104,7 @@ impl Stage {
             .rates(self.weather.rates.clone())
             .spans(self.weather.spans.clone())
             .owe(self.weather.owed.iter().cloned())
-            .one_write_per_key_in(self.weather.write_interval);
+            .one_write_per_key_in(Some(self.weather.write_interval));
     }
 
     /// Ends all that goes wrong, and waits for what is still on its way.

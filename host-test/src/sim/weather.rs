@@ -38,8 +38,12 @@ pub const CLOCK_RATE: &str = "clock-rate";
 /// The name under which replies are counted that a front end sent whose clock is off.
 const SKEW: &str = "skew-store";
 
+/// The name under which writes are counted that come too soon behind another to
+/// their key.
+const WRITE_TOO_SOON: &str = "write-too-soon";
+
 /// Everything that must go wrong in every run, under the names of its counters.
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 23] = [
     "break-reply",
     "clock-jump",
     CLOCK_RATE,
@@ -62,6 +66,7 @@ pub const KINDS: [&str; 22] = [
     SKEW,
     "slow-down",
     "truncate-reply",
+    WRITE_TOO_SOON,
 ];
 
 /// The weather of one run.
@@ -73,8 +78,8 @@ pub struct Weather {
     pub spans: Spans,
     /// What goes wrong with some request in any case.
     pub owed: Vec<Fault>,
-    /// At most one write to one key in this time, if there is such a limit.
-    pub write_interval: Option<Duration>,
+    /// At most one write to one key in this time.
+    pub write_interval: Duration,
     /// One call in so many is cut off by a killing.
     pub killed_one_in: u64,
     /// By how many millionths clocks may run wrong.
@@ -103,7 +108,7 @@ impl Weather {
         let margin_ms = (grace_ms / 4).min(300_000);
         let skew_ms = pick(&[50, 400]).min((margin_ms - 1_000) / 2);
         let rate_ppm = pick(&[500, 100_000, 300_000]);
-        let write_interval = pick(&[0, 0, 1_000]);
+        let write_interval = pick(&[50, 200, 1_000]);
         let killed_one_in = pick(&[12, 40]);
         let rates = Rates {
             corrupt_reply: 0.003,
@@ -120,7 +125,7 @@ impl Weather {
                 skew: Duration::from_millis(skew_ms),
             },
             owed,
-            write_interval: (write_interval > 0).then_some(Duration::from_millis(write_interval)),
+            write_interval: Duration::from_millis(write_interval),
             killed_one_in,
             rate_ppm: rate_ppm as u32,
             grace_ms: (grace_ms as u32, margin_ms as u32),
@@ -184,7 +189,7 @@ mod tests {
             let weather = Weather::drawn(&mut Seeded::new(seed));
             let mut names: BTreeSet<&str> = weather.owed.iter().map(Fault::name).collect();
             names.extend(Mishap::ALL.map(Mishap::name));
-            names.extend([CLOCK_RATE, SKEW]);
+            names.extend([CLOCK_RATE, SKEW, WRITE_TOO_SOON]);
             assert_eq!(names, BTreeSet::from(KINDS));
             assert!(weather.grace_ms.1 <= weather.grace_ms.0 / 4);
             let skew_ms = weather.spans.skew.as_millis() as u32;
