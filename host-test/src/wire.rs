@@ -400,8 +400,6 @@ impl Journey {
         }
         self.travel(self.decision.request_delay).await;
         let response = self.arrive();
-        // A front end that counts requests refuses each copy of one.
-        let counted = response.status() == StatusCode::TOO_MANY_REQUESTS;
         match &self.decision.fault {
             Some(Fault::HoldReply(time)) => self.travel(*time).await,
             Some(Fault::Pause(Pause {
@@ -421,9 +419,7 @@ impl Journey {
             _ => say(Ok(self.reply(response))),
         }
         drop(paused);
-        if let Some(Fault::Duplicate(after)) = &self.decision.fault
-            && !counted
-        {
+        if let Some(Fault::Duplicate(after)) = &self.decision.fault {
             self.travel(*after).await;
             self.deliver_late();
         }
