@@ -359,7 +359,13 @@ impl Chain {
                     return Ok(Placed::Overtaken);
                 }
                 Ok(PutOutcome::Indeterminate(why)) => doubt = Some(why),
-                Err(error) if error.is_transient() => refusal = error,
+                Err(error) if error.is_transient() => {
+                    // What asks to wait answers one delivery. Another may be on its way.
+                    if matches!(error, BucketError::Throttled(_)) {
+                        doubt.get_or_insert(format!("{}: {error}", write.key));
+                    }
+                    refusal = error;
+                }
                 Err(error) => return unless_in_doubt(doubt, at_key(&write.key, error)),
             }
             // The same bytes go to the same slot in every attempt, so whichever of
