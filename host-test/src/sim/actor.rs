@@ -67,8 +67,9 @@ const REPLAY_TIME: Duration = Duration::from_secs(1);
 const CALL_TIME_MAX: Duration = Duration::from_secs(5 * 86_400);
 /// Requests that each repetition, lost race and look at the watermark explains.
 const REQUESTS_PER_MISHAP: u32 = 4;
-/// An examination of the store takes about 40 requests, and each of up to four again.
-const EXAMINATION: u32 = 160;
+/// An examination of the store takes about 40 requests. Where the store asks to wait again
+/// and again, it is five rounds of eight writes to two keys, twice, and some reads.
+const EXAMINATION: u32 = 5 * 8 * 2 * 2 + 20;
 /// Half of all instances have a clock that runs wrong.
 const WRONG_CLOCK_ONE_IN: u64 = 2;
 
