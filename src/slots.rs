@@ -386,6 +386,18 @@ impl Chain {
                         .await);
                 }
                 Some(link) => {
+                    // In a slot that was trimmed since, and filled again by somebody who
+                    // slept, it says nothing about an own attempt from before.
+                    if let Some(why) = doubt
+                        && !Self::is_unwritten(grace, absent_at, link.modified_at)
+                        && !off(Guard::OvertakenWithoutDoubt)
+                    {
+                        match self.state(store).await {
+                            Ok(state) if state.first_kept() <= slot => {}
+                            Ok(_) => return Ok(Placed::Unknown(why)),
+                            Err(error) => return unless_in_doubt(Some(why), error),
+                        }
+                    }
                     store.count(|receipt| receipt.races_lost += 1);
                     return Ok(Placed::Lost(link));
                 }

@@ -208,6 +208,34 @@ fn scenario_04_a_lost_reply_whose_slot_was_trimmed_is_never_appended_again() {
 }
 
 #[test]
+fn scenario_04_another_object_in_the_trimmed_slot_tells_nothing_about_an_own_attempt() {
+    let world = World::new();
+    let (writer, late, other) = (world.instance(), world.instance(), world.instance());
+    fill(&world, &other, 0..1);
+    let (records, of_late) = (batch("1"), batch("late"));
+    let mut op = world.start(writer.append("l", &records, &SHARED));
+    let put = op.serve_until("PUT");
+    let mut op_late = world.start(late.append("l", &of_late, &SHARED));
+    op_late.serve_until("PUT");
+    world.apply(&put);
+    fill(&world, &other, 2..5);
+    world.advance_ms(2 * HOUR_MS);
+    assert_eq!(trim(&world, Keep::Start(4)).first_kept.offset, 4);
+    // The late one puts its batch where the first one has been, in vain.
+    op_late.serve();
+    assert!(world.object(&key(1)).is_some());
+    op.answer(Answer::Put(Ok(PutOutcome::Indeterminate(
+        "reset".to_owned(),
+    ))));
+    let outcome = op.finish().unwrap();
+    assert!(
+        matches!(outcome, AppendOutcome::Indeterminate(_)),
+        "{outcome:?}"
+    );
+    assert_eq!(bodies(read(&world, 4)), ["4"]);
+}
+
+#[test]
 fn scenario_06_a_copy_that_arrives_after_a_trim_is_invisible() {
     let world = World::new();
     let writer = world.instance();
