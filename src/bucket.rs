@@ -188,6 +188,13 @@ impl BucketError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Throttled(_) | Self::Unavailable(_))
     }
+
+    /// Whether a write that was answered so may still be applied: what asks to wait
+    /// answers one delivery, and a front end may have passed another one on.
+    #[must_use]
+    pub fn leaves_doubt(&self) -> bool {
+        matches!(self, Self::Throttled(_))
+    }
 }
 
 impl fmt::Display for BucketError {

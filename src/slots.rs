@@ -360,8 +360,7 @@ impl Chain {
                 }
                 Ok(PutOutcome::Indeterminate(why)) => doubt = Some(why),
                 Err(error) if error.is_transient() => {
-                    // What asks to wait answers one delivery. Another may be on its way.
-                    if matches!(error, BucketError::Throttled(_)) {
+                    if error.leaves_doubt() {
                         doubt.get_or_insert(format!("{}: {error}", write.key));
                     }
                     refusal = error;

@@ -167,7 +167,12 @@ impl<B: Bucket, E: Env> Leases<B, E> {
                 Ok(PutOutcome::Indeterminate(why)) => doubt = Some(why),
                 // A store that limits the writes to one key may say so to a write
                 // that it has applied, or that lost a race: look first.
-                Err(error) if error.is_transient() => refusal = error,
+                Err(error) if error.is_transient() => {
+                    if error.leaves_doubt() {
+                        doubt.get_or_insert(error.to_string());
+                    }
+                    refusal = error;
+                }
                 Err(error) => return unless_in_doubt(doubt, at_key(&write.key, error)),
             }
             let seen = match self.look(name).await {

@@ -12,7 +12,7 @@ use super::segment::{self, BATCH_BYTES_MAX, RECORDS_MAX};
 use super::tail::Tail;
 use super::{AppendOutcome, Log};
 use crate::bucket::{
-    Bucket, BucketError, PAGE_OBJECTS_MAX, Precondition, PutOutcome, StoreTime, Version, Write,
+    Bucket, PAGE_OBJECTS_MAX, Precondition, PutOutcome, StoreTime, Version, Write,
 };
 use crate::env::Env;
 use crate::error::Error;
@@ -227,12 +227,10 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     }
                     return Ok(Turn::Go(first_look));
                 }
-                // An answer that asks to wait is that of one delivery, and another may
-                // be on its way.
-                Ok(PutOutcome::Indeterminate(_)) | Err(BucketError::Throttled(_)) => {
-                    in_doubt = !off(Guard::DoubtfulOfferOpen);
+                Ok(PutOutcome::Indeterminate(_)) => in_doubt = !off(Guard::DoubtfulOfferOpen),
+                Err(error) if error.is_transient() => {
+                    in_doubt |= error.leaves_doubt() && !off(Guard::DoubtfulOfferOpen);
                 }
-                Err(error) if error.is_transient() => {}
                 Err(error) => {
                     contest.open.offer.take_if(|_| !in_doubt);
                     return Err(at_key(&write.key, error));

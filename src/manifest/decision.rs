@@ -224,7 +224,12 @@ pub(super) async fn decide<B: Bucket, E: Env>(
             Ok(PutOutcome::Written { .. }) => doubt = Some("it may be too late".to_owned()),
             Ok(PutOutcome::PreconditionFailed) => {}
             Ok(PutOutcome::Indeterminate(why)) => doubt = Some(why),
-            Err(error) if error.is_transient() => refusal = Some(error),
+            Err(error) if error.is_transient() => {
+                if error.leaves_doubt() {
+                    doubt.get_or_insert(error.to_string());
+                }
+                refusal = Some(error);
+            }
             Err(error) => {
                 return match doubt {
                     None => Err(at_key(&write.key, error)),

@@ -365,6 +365,9 @@ impl Chain {
                 Ok(PutOutcome::PreconditionFailed) => {}
                 Ok(PutOutcome::Indeterminate(why)) => doubt = Some(why),
                 Err(error) if error.is_transient() => {
+                    if error.leaves_doubt() {
+                        doubt.get_or_insert(error.to_string());
+                    }
                     refusal = Some(error);
                     continue;
                 }
