@@ -55,9 +55,10 @@ impl Scene {
     }
 
     /// The rival appends so many batches, each called `r`, straight into the next
-    /// slots.
+    /// slots: not in such quick succession that it would look for offers.
     fn rival(&self, appends: usize) {
         for _ in 0..appends {
+            self.world.advance_ms(50);
             let outcome =
                 self.world
                     .run(self.rival.append("l", &batch("r"), &AppendOptions::SHARED));

@@ -50,7 +50,9 @@ pub(super) const MISSES_MAX: u32 = 4;
 const SLOT_AFTER: u64 = 75;
 
 /// A writer that went straight in so often, in quick succession, looks whether
-/// others wait: it would win every race against them, and never learn of it.
+/// others wait: it would win every race against them, and never learn of it. A new
+/// one looks soon, and after each look that shows nobody goes on for twice as long.
+const STRAIGHT_FIRST: u32 = 4;
 const STRAIGHT_MAX: u32 = 32;
 
 /// After so many combinations without an offer, a writer takes itself for alone.
@@ -75,8 +77,9 @@ pub(super) struct Pace {
     mode: Mode,
     /// When it was learnt, by the instance's clock.
     at_ms: u64,
-    /// Appends in a row that went straight in.
+    /// Appends in a row that went straight in, and after how many to look.
     straight: u32,
+    straight_max: u32,
     /// By how many hundredths of a round trip the first look behind an offer should
     /// come later than [`LOOK_AFTER`].
     later: u64,
@@ -88,6 +91,7 @@ impl Default for Pace {
             mode: Mode::Straight,
             at_ms: 0,
             straight: 0,
+            straight_max: STRAIGHT_FIRST,
             later: LATER_FIRST,
         }
     }
@@ -98,7 +102,7 @@ impl Pace {
     pub(super) fn mode(self, now_ms: u64, round_trip_us: u64) -> Mode {
         if now_ms.saturating_sub(self.at_ms) > memory_ms(round_trip_us) {
             Mode::Straight
-        } else if self.straight >= STRAIGHT_MAX {
+        } else if self.straight >= self.straight_max {
             Mode::Combine { idle: IDLE_MAX }
         } else {
             self.mode
@@ -112,8 +116,8 @@ impl Pace {
         Pace {
             mode: Mode::Straight,
             at_ms: now_ms,
-            later: self.later,
             straight: if quick { self.straight + 1 } else { 0 },
+            ..self
         }
     }
 
@@ -138,6 +142,7 @@ impl Pace {
             later: self.later.saturating_sub(LATER_STEP_DOWN),
             at_ms: now_ms,
             straight: 0,
+            straight_max: STRAIGHT_FIRST,
         }
     }
 
@@ -152,6 +157,10 @@ impl Pace {
             mode,
             at_ms: now_ms,
             straight: 0,
+            straight_max: match others {
+                true => STRAIGHT_FIRST,
+                false => (self.straight_max * 2).min(STRAIGHT_MAX),
+            },
             ..self
         }
     }

@@ -26,7 +26,7 @@ pub const COMMAND: Command = Command {
 };
 
 const HELP: &str = "\
-usage: cargo xtask bench [--quick] [--store LIST] [--docs] [--without-peers]
+usage: cargo xtask bench [--quick] [--store LIST] [--only LIST] [--docs] [--without-peers]
 
 Measures what the protocols cost beside what cannot be avoided (one signed request,
 natively and from a minimal component) and beside what others cost, in turns, in one
@@ -36,8 +36,10 @@ run. Prints tables, and writes target/bench/results.json.
                    everything is built
   --store LIST     of process (the store of the harness, as a function), loopback (the
                    same over HTTP) and seaweed (a SeaweedFS); all if it is not given
-  --docs           write docs/BENCHMARKS.md and its pictures, as a run without --quick
-                   on all stores does
+  --only LIST      of appends, leases, manifests, writers (that compete), reads and
+                   starts; all if it is not given
+  --docs           write docs/BENCHMARKS.md and its pictures, as a run of everything
+                   without --quick does
   --without-peers  only what is in this repository: SlateDB, object_store and delta-rs
                    take minutes to build
 
@@ -50,8 +52,21 @@ const ARTIFACTS: [&str; 4] = ["bucket-s3", "ifmatch", "ifmatch-composed", "floor
 const DELTALAKE: &str = "deltalake==1.6.6";
 /// Arrow arrays for it.
 const ARRO3: &str = "arro3-core==0.9.1";
-/// Stores that can be named.
-const STORES: [&str; 3] = ["process", "loopback", "seaweed"];
+/// Stores and kinds of work that can be named.
+const LISTS: [(&str, &[&str]); 2] = [
+    ("--store", &["process", "loopback", "seaweed"]),
+    (
+        "--only",
+        &[
+            "appends",
+            "leases",
+            "manifests",
+            "writers",
+            "reads",
+            "starts",
+        ],
+    ),
+];
 
 /// What was asked for.
 struct Options {
@@ -68,11 +83,13 @@ fn parse(mut args: Args) -> Result<Options> {
             passed_on.push(flag.to_owned());
         }
     }
-    if let Some(list) = args.option("--store")? {
-        if let Some(unknown) = list.split(',').find(|name| !STORES.contains(name)) {
-            bail!("there is no store `{unknown}`, only {}", STORES.join(", "));
+    for (option, known) in LISTS {
+        if let Some(list) = args.option(option)? {
+            if let Some(unknown) = list.split(',').find(|name| !known.contains(name)) {
+                bail!("{option} knows no `{unknown}`, only {}", known.join(", "));
+            }
+            passed_on.push(format!("{option}={list}"));
         }
-        passed_on.push(format!("--store={list}"));
     }
     args.finish()?;
     Ok(Options { peers, passed_on })
@@ -217,6 +234,7 @@ mod tests {
     #[test]
     fn an_unknown_store_is_refused_before_anything_is_built() {
         assert!(options("--store aws").is_err());
+        assert!(options("--only everything").is_err());
         assert!(options("--fast").is_err());
     }
 }

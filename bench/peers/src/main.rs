@@ -8,7 +8,7 @@
 //! ```text
 //! hello                      ok
 //! append RECORDS BYTES       ok WALL CPU
-//! compete WRITERS EACH       ok WALL CPU TIME...
+//! compete WRITERS MS         ok WALL CPU TIME...
 //! ```
 
 use std::io::{BufRead, Write};
@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use slatedb::{Db, WriteBatch};
 use tokio::task::JoinSet;
 
@@ -101,8 +101,10 @@ impl Contestant {
                 self.append(records.parse()?, bytes.parse()?).await?;
                 Vec::new()
             }
-            ["compete", writers, each] => match self {
-                Self::ByHand(log) => compete(log, writers.parse()?, each.parse()?).await?,
+            ["compete", writers, ms] => match self {
+                Self::ByHand(log) => {
+                    compete(log, writers.parse()?, Duration::from_millis(ms.parse()?)).await?
+                },
                 Self::SlateDb(..) => bail!("one writer at a time by design"),
             },
             _ => bail!("unknown command {line}"),
@@ -166,13 +168,14 @@ impl ByHand {
 }
 
 /// Several writers, each with its own idea of what comes next.
-async fn compete(log: &ByHand, writers: usize, each: usize) -> Result<Vec<Duration>> {
+async fn compete(log: &ByHand, writers: usize, lasts: Duration) -> Result<Vec<Duration>> {
     let mut tasks = JoinSet::new();
     for _ in 0..writers {
         let mut log = log.clone();
         tasks.spawn(async move {
             let (body, mut times) = (Bytes::from(vec![b'x'; 1 << 10]), Vec::new());
-            for _ in 0..each {
+            let started = Instant::now();
+            while started.elapsed() < lasts {
                 let began = Instant::now();
                 log.append(body.clone()).await?;
                 times.push(began.elapsed());

@@ -1,11 +1,12 @@
 //! The command line.
 
 use crate::place::Kind;
+use crate::works::Subject;
 use anyhow::{Result, bail};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-usage: cargo xtask bench [--quick] [--store LIST] [--docs]
+usage: cargo xtask bench [--quick] [--store LIST] [--only LIST] [--docs]
 
 Measures what the protocols cost beside what cannot be avoided (one signed request,
 natively and from a minimal component) and beside what others cost, in turns, in one
@@ -14,8 +15,10 @@ run. Prints a table, and writes target/bench/results.json and pictures.
   --quick       few repetitions and small logs: less than two minutes
   --store LIST  of process (the store of the harness, as a function), loopback (the
                 same over HTTP) and seaweed (a SeaweedFS); all if it is not given
-  --docs        write docs/BENCHMARKS.md and its pictures, as a run without --quick on
-                all stores does
+  --only LIST   of appends, leases, manifests, writers (that compete), reads and starts;
+                all if it is not given
+  --docs        write docs/BENCHMARKS.md and its pictures, as a run of everything
+                without --quick does
 
 Measure on a machine that does nothing else.
 ";
@@ -26,6 +29,8 @@ pub struct Arguments {
     pub quick: bool,
     /// On which stores.
     pub stores: Vec<Kind>,
+    /// What is measured.
+    pub subjects: Vec<Subject>,
     /// Whether the documentation is written.
     pub docs: bool,
 }
@@ -33,36 +38,43 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the command line; nothing if help is asked for.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>> {
-        let (mut quick, mut docs, mut stores) = (false, false, None);
+        let (mut quick, mut docs, mut stores, mut subjects) = (false, false, None, None);
         while let Some(word) = words.next() {
-            match word.as_str() {
-                "--help" | "-h" => return Ok(None),
-                "--quick" => quick = true,
-                "--docs" => docs = true,
-                "--store" => stores = Some(parse_stores(&words.next().unwrap_or_default())?),
-                _ => match word.strip_prefix("--store=") {
-                    Some(list) => stores = Some(parse_stores(list)?),
-                    None => bail!("unexpected argument `{word}`; see --help"),
-                },
+            let (name, given) = match word.split_once('=') {
+                Some((name, given)) => (name, Some(given.to_owned())),
+                None => (word.as_str(), None),
+            };
+            let mut list = || given.clone().or_else(|| words.next()).unwrap_or_default();
+            match name {
+                "--store" => stores = Some(parse_list(&list(), &Kind::ALL, Kind::name)?),
+                "--only" => subjects = Some(parse_list(&list(), &Subject::ALL, Subject::name)?),
+                "--help" | "-h" if given.is_none() => return Ok(None),
+                "--quick" if given.is_none() => quick = true,
+                "--docs" if given.is_none() => docs = true,
+                _ => bail!("unexpected argument `{word}`; see --help"),
             }
         }
         Ok(Some(Self {
             quick,
-            docs: docs || (!quick && stores.is_none()),
+            docs: docs || (!quick && stores.is_none() && subjects.is_none()),
             stores: stores.unwrap_or(Kind::ALL.to_vec()),
+            subjects: subjects.unwrap_or(Subject::ALL.to_vec()),
         }))
     }
 }
 
-fn parse_stores(list: &str) -> Result<Vec<Kind>> {
-    let mut stores = Vec::new();
-    for name in list.split(',') {
-        match Kind::ALL.into_iter().find(|kind| kind.name() == name) {
-            Some(kind) => stores.push(kind),
-            None => bail!("there is no store `{name}`, only process, loopback and seaweed"),
-        }
+/// What a list of names stands for, in the order of all.
+fn parse_list<T: Copy>(list: &str, all: &[T], name: fn(T) -> &'static str) -> Result<Vec<T>> {
+    let names: Vec<&str> = list.split(',').collect();
+    if let Some(unknown) = names
+        .iter()
+        .find(|it| all.iter().all(|one| name(*one) != **it))
+    {
+        let known: Vec<_> = all.iter().map(|one| name(*one)).collect();
+        bail!("there is no `{unknown}`, only {}", known.join(", "));
     }
-    Ok(stores)
+    let named = |one: &&T| names.contains(&name(**one));
+    Ok(all.iter().filter(named).copied().collect())
 }
 
 #[cfg(test)]
@@ -86,9 +98,16 @@ mod tests {
         let stores = |line| parse(line).map(|parsed| parsed.unwrap().stores);
         assert_eq!(
             stores("--store=seaweed,process").unwrap(),
-            [Kind::Seaweed, Kind::Process]
+            [Kind::Process, Kind::Seaweed]
         );
         assert!(stores("--store aws").is_err() && stores("--store").is_err());
         assert!(parse("--fast").is_err());
+    }
+
+    #[test]
+    fn a_part_writes_no_documentation() {
+        let part = parse("--only reads,writers").unwrap().unwrap();
+        assert_eq!(part.subjects, [Subject::Writers, Subject::Reads]);
+        assert!(!part.docs && parse("--only all").is_err());
     }
 }

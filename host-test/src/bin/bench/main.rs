@@ -27,7 +27,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use works::{Book, Scale};
+use works::{Book, Scale, Subject};
 
 /// Latencies that are added to each request.
 const LATENCIES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(20)];
@@ -75,9 +75,12 @@ fn run(arguments: &Arguments) -> Result<()> {
             eprintln!("{:5.0} s  {name}", began.elapsed().as_secs_f64());
             let _guard = runtime.enter();
             let place = Place::open(*kind, latency).with_context(|| name.clone())?;
-            local
-                .block_on(&runtime, works::all(&mut book, &place, scale, &peers))
-                .with_context(|| name)?;
+            for subject in &arguments.subjects {
+                let measured = subject.measure(&mut book, &place, scale, &peers);
+                local
+                    .block_on(&runtime, measured)
+                    .with_context(|| name.clone())?;
+            }
         }
     }
     if arguments.stores.contains(&Kind::Process) && !peers.is_empty() {
@@ -85,7 +88,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         book.left_out.push((who, "they need HTTP".to_owned()));
     }
     for latency in LATENCIES {
-        works::take_over(&mut book, latency)?;
+        if arguments.subjects.contains(&Subject::Leases) {
+            works::take_over(&mut book, latency)?;
+        }
     }
     let folder = target().join("bench");
     fs::create_dir_all(&folder)?;

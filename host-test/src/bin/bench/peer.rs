@@ -107,9 +107,9 @@ impl Peer {
         }
     }
 
-    /// Lets several writers append 1 KiB to one log, each so often.
-    pub fn compete(&mut self, writers: usize, each: usize) -> Result<Competition> {
-        let numbers = self.ask(&format!("compete {writers} {each}"))?;
+    /// Lets several writers append 1 KiB to one log, again and again, for so long.
+    pub fn compete(&mut self, writers: usize, lasts: Duration) -> Result<Competition> {
+        let numbers = self.ask(&format!("compete {writers} {}", lasts.as_millis()))?;
         let [elapsed, cpu, times @ ..] = &numbers[..] else {
             bail!("an answer of another shape");
         };

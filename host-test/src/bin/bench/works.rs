@@ -27,9 +27,11 @@ pub struct Scale {
     pub segments: usize,
     /// Bytes of the log of large segments that is replayed.
     pub replay_bytes: usize,
-    /// Appends of each competing writer, of each of the most of them, and commits of
-    /// each committer.
-    pub appends: (usize, usize, usize),
+    /// For how long competitors begin one operation after the other, without and with a
+    /// latency. What they begin they end.
+    pub contest: (Duration, Duration),
+    /// How many writers compete.
+    pub writers: &'static [usize],
     /// Keys of the large manifest.
     pub keys: usize,
 }
@@ -40,7 +42,8 @@ impl Scale {
         turns: (300, 100),
         segments: 10_000,
         replay_bytes: 1 << 30,
-        appends: (24, 12, 8),
+        contest: (Duration::from_secs(1), Duration::from_secs(4)),
+        writers: &[1, 4, 16, 64],
         keys: 10_000,
     };
     /// For a look in passing.
@@ -48,7 +51,8 @@ impl Scale {
         turns: (60, 12),
         segments: 1_000,
         replay_bytes: 64 << 20,
-        appends: (8, 4, 2),
+        contest: (Duration::from_millis(200), Duration::from_secs(2)),
+        writers: &[4, 16],
         keys: 10_000,
     };
 
@@ -56,6 +60,13 @@ impl Scale {
         match place.latency.is_zero() {
             true => self.turns.0,
             false => self.turns.1,
+        }
+    }
+
+    fn contest(self, place: &Place) -> Duration {
+        match place.latency.is_zero() {
+            true => self.contest.0,
+            false => self.contest.1,
         }
     }
 }
@@ -93,8 +104,6 @@ const LARGE_RECORD_BYTES: usize = 64 << 10;
 const LARGE_SEGMENT_RECORDS: usize = 64;
 /// Appends that are not measured, with which everybody becomes warm.
 const WARM_UP: usize = 3;
-/// Competing writers.
-const WRITERS: [usize; 4] = [1, 4, 16, 64];
 /// On SeaweedFS, those that wait for one key wait for each other, by the second.
 const SEAWEED_WRITERS_MAX: usize = 4;
 const LEASE_MS: u32 = 10_000;
@@ -175,15 +184,62 @@ fn plain(text: &str) -> String {
     text.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
-/// Everything, in one place.
-pub async fn all(book: &mut Book, place: &Place, scale: Scale, peers: &[Program]) -> Result<()> {
-    place.set_slow(true);
-    appends(book, place, scale, peers).await?;
-    leases(book, place, scale).await?;
-    manifests(book, place, scale).await?;
-    competition(book, place, scale, peers).await?;
-    reads(book, place, scale).await?;
-    first_calls(book, place, scale).await
+/// A kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// One writer.
+    Appends,
+    Leases,
+    Manifests,
+    /// Competing writers.
+    Writers,
+    /// Tails and replays.
+    Reads,
+    /// The first append of a fresh instance.
+    Starts,
+}
+
+impl Subject {
+    /// All of them, in their order.
+    pub const ALL: [Self; 6] = [
+        Self::Appends,
+        Self::Leases,
+        Self::Manifests,
+        Self::Writers,
+        Self::Reads,
+        Self::Starts,
+    ];
+
+    /// What a person types.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Appends => "appends",
+            Self::Leases => "leases",
+            Self::Manifests => "manifests",
+            Self::Writers => "writers",
+            Self::Reads => "reads",
+            Self::Starts => "starts",
+        }
+    }
+
+    /// Measures it in one place.
+    pub async fn measure(
+        self,
+        book: &mut Book,
+        place: &Place,
+        scale: Scale,
+        peers: &[Program],
+    ) -> Result<()> {
+        place.set_slow(true);
+        match self {
+            Self::Appends => appends(book, place, scale, peers).await,
+            Self::Leases => leases(book, place, scale).await,
+            Self::Manifests => manifests(book, place, scale).await,
+            Self::Writers => competition(book, place, scale, peers).await,
+            Self::Reads => reads(book, place, scale).await,
+            Self::Starts => first_calls(book, place, scale).await,
+        }
+    }
 }
 
 async fn appends(book: &mut Book, place: &Place, scale: Scale, peers: &[Program]) -> Result<()> {
@@ -644,7 +700,7 @@ async fn manifests(book: &mut Book, place: &Place, scale: Scale) -> Result<()> {
     for committers in [1, committers] {
         let work = format!("manifest: {committers} competing committers");
         let manifest = format!("contested-{committers}-{}", place.latency.as_millis());
-        let (each, mut sample) = (scale.appends.2, Sample::default());
+        let (lasts, mut sample) = (scale.contest(place), Sample::default());
         let mut instances = Vec::new();
         for number in 0..committers {
             instances.push(
@@ -659,9 +715,10 @@ async fn manifests(book: &mut Book, place: &Place, scale: Scale) -> Result<()> {
             let manifest = manifest.clone();
             async move {
                 let (mut base, mut times) = (1, Vec::new());
-                for turn in 0..each {
+                let started = Instant::now();
+                while started.elapsed() < lasts {
                     let began = Instant::now();
-                    let key = format!("key-{number}-{turn}");
+                    let key = format!("key-{number}-{}", times.len());
                     base = commit(&mut instance, &manifest, base, [key]).await?;
                     times.push(began.elapsed());
                 }
@@ -738,11 +795,8 @@ async fn competition(
     peers: &[Program],
 ) -> Result<()> {
     let few = |writers: &usize| place.kind != Kind::Seaweed || *writers <= SEAWEED_WRITERS_MAX;
-    for writers in WRITERS.into_iter().filter(few) {
-        let each = match writers {
-            64.. => scale.appends.1,
-            _ => scale.appends.0,
-        };
+    for writers in scale.writers.iter().copied().filter(few) {
+        let lasts = scale.contest(place);
         let work = format!("append 1 KiB, {writers} competing writers");
         for who in [Who::Ifmatch, Who::Core, Who::ByHand] {
             let mut sample = Sample::default();
@@ -755,9 +809,10 @@ async fn competition(
                 let log = log.clone();
                 async move {
                     let (record, mut times) = (vec![vec![b'x'; 1 << 10]], Vec::new());
-                    for turn in 0..each {
+                    let started = Instant::now();
+                    while started.elapsed() < lasts {
                         let began = Instant::now();
-                        actor.append(&log, turn, &record).await?;
+                        actor.append(&log, times.len(), &record).await?;
                         times.push(began.elapsed());
                     }
                     Ok((times, actor))
@@ -773,7 +828,7 @@ async fn competition(
         }
         for program in peers.iter().filter(|program| program.competes) {
             let mut sample = Sample::default();
-            match compete(program, place, writers, each, &mut sample) {
+            match compete(program, place, writers, lasts, &mut sample) {
                 Ok(()) => push(book, place, work.clone(), program.name, sample, 1 << 10),
                 Err(error) if place.endpoint.is_some() => book.left_out.push((
                     format!("{} on {}, {work}", program.name, place.kind.name()),
@@ -790,13 +845,13 @@ fn compete(
     program: &Program,
     place: &Place,
     writers: usize,
-    each: usize,
+    lasts: Duration,
     sample: &mut Sample,
 ) -> Result<()> {
     ensure!(place.endpoint.is_some(), "a process of its own needs HTTP");
     let mut peer = Peer::start(program, &place.natives, &format!("contested-{writers}"))?;
     let before = place.totals();
-    let done = peer.compete(writers, each)?;
+    let done = peer.compete(writers, lasts)?;
     sample.counted += crate::sample::Counted::between(&before, &place.totals());
     sample.times = done.times;
     sample.elapsed = done.elapsed;
