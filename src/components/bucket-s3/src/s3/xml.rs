@@ -1,16 +1,17 @@
 //! Bounded reading of the small XML documents that S3 answers with.
 //!
-//! A document type definition is refused and only the five predefined entities
-//! and character references are replaced, so a reply cannot make itself larger
-//! than it is.
-
-use quick_xml::Reader;
-use quick_xml::events::Event;
+//! A subset of XML: elements, character data, the five predefined entities and
+//! character references. Attributes, comments and processing instructions are passed
+//! over, and a document type definition is refused, so a reply cannot make itself
+//! larger than it is.
 
 /// Deepest nesting of elements. S3 uses four levels.
 const MAX_DEPTH: usize = 16;
 /// Longest character data of one element, in bytes.
 const MAX_TEXT_BYTES: usize = 64 << 10;
+
+/// White space, as XML has it.
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// A document that cannot be used, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +21,6 @@ pub struct Malformed(pub &'static str);
 /// to it and its own character data.
 pub type Visit<'a> = dyn FnMut(&[&str], &str) -> Result<(), Malformed> + 'a;
 
-struct Open {
-    name: String,
-    text: String,
-}
-
 /// Reads a document and calls `visit` at the end of each element, inner ones
 /// first.
 ///
@@ -32,79 +28,105 @@ struct Open {
 /// `Malformed`, also when `visit` says so. Elements may have been visited.
 pub fn walk(document: &[u8], visit: &mut Visit<'_>) -> Result<(), Malformed> {
     let text = core::str::from_utf8(document).map_err(|_| Malformed("it is not UTF-8"))?;
-    let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
-    let mut open: Vec<Open> = Vec::new();
-    let mut seen_root = false;
+    let mut rest = text.trim_start_matches('\u{feff}');
+    let mut open = Open::default();
     // Each turn consumes at least one byte of a document whose size is bounded.
-    loop {
-        let event = reader
-            .read_event()
-            .map_err(|_| Malformed("it is not well-formed"))?;
-        match event {
-            Event::Start(start) => {
-                enter(&mut open, &mut seen_root, start.local_name().as_ref())?;
+    while !rest.is_empty() {
+        rest = if let Some(rest) = rest.strip_prefix("</") {
+            let (tag, rest) = split(rest, b">")?;
+            open.leave(tag.trim_end_matches(SPACE), visit)?;
+            rest
+        } else if let Some(rest) = rest.strip_prefix("<!--") {
+            split(rest, b"-->")?.1
+        } else if let Some(rest) = rest.strip_prefix("<![CDATA[") {
+            let (data, rest) = split(rest, b"]]>")?;
+            open.append(data)?;
+            rest
+        } else if rest.starts_with("<!") {
+            return Err(Malformed("it has a document type definition"));
+        } else if let Some(rest) = rest.strip_prefix("<?") {
+            let (instruction, rest) = split(rest, b"?>")?;
+            if instruction.starts_with('>') {
+                return Err(NOT_WELL_FORMED);
             }
-            Event::Empty(start) => {
-                enter(&mut open, &mut seen_root, start.local_name().as_ref())?;
-                leave(&mut open, visit)?;
+            rest
+        } else if let Some(rest) = rest.strip_prefix('<') {
+            let (tag, rest) = split_at(rest, tag_bytes(rest), 1)?;
+            let (tag, is_empty) = match tag.strip_suffix('/') {
+                Some(tag) => (tag, true),
+                None => (tag, false),
+            };
+            let (name, _) = tag.split_once(SPACE).unwrap_or((tag, ""));
+            if name.is_empty() {
+                return Err(NOT_WELL_FORMED);
             }
-            // The reader checks that the name is that of the open element.
-            Event::End(_) => leave(&mut open, visit)?,
-            Event::Text(text) => append(&mut open, &text.into_inner())?,
-            Event::CData(data) => append(&mut open, &data.into_inner())?,
-            Event::GeneralRef(reference) => {
-                let unknown = Malformed("it has an unknown entity");
-                let character = match reference.resolve_char_ref() {
-                    Ok(Some(character)) => character,
-                    Ok(None) => predefined(&reference.into_inner()).ok_or(unknown)?,
-                    Err(_) => return Err(unknown),
-                };
-                append(&mut open, character.encode_utf8(&mut [0; 4]))?;
+            open.enter(name)?;
+            if is_empty {
+                open.leave(name, visit)?;
             }
-            Event::DocType(_) => return Err(Malformed("it has a document type definition")),
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
-            Event::Eof if open.is_empty() && seen_root => return Ok(()),
-            Event::Eof => return Err(Malformed("it is cut short")),
-        }
-    }
-}
-
-fn enter(open: &mut Vec<Open>, seen_root: &mut bool, name: &str) -> Result<(), Malformed> {
-    if open.is_empty() && core::mem::replace(seen_root, true) {
-        return Err(Malformed("it has two roots"));
-    }
-    if open.len() >= MAX_DEPTH {
-        return Err(Malformed("it is nested too deeply"));
-    }
-    open.push(Open {
-        name: name.to_owned(),
-        text: String::new(),
-    });
-    Ok(())
-}
-
-fn leave(open: &mut Vec<Open>, visit: &mut Visit<'_>) -> Result<(), Malformed> {
-    let path: Vec<&str> = open.iter().map(|element| element.name.as_str()).collect();
-    let text = open.last().map_or("", |element| element.text.as_str());
-    visit(&path, text)?;
-    open.pop();
-    Ok(())
-}
-
-fn append(open: &mut [Open], text: &str) -> Result<(), Malformed> {
-    // White space around the root belongs to no element.
-    let Some(element) = open.last_mut() else {
-        return if text.trim_ascii().is_empty() {
-            Ok(())
+            rest
+        } else if let Some(rest) = rest.strip_prefix('&') {
+            let (name, rest) = split(rest, b";")?;
+            let character = character(name).ok_or(Malformed("it has an unknown entity"))?;
+            open.append(character.encode_utf8(&mut [0; 4]))?;
+            rest
         } else {
-            Err(Malformed("it has text outside its root"))
+            let markup = rest.bytes().position(|byte| matches!(byte, b'<' | b'&'));
+            let (data, rest) = split_at(rest, markup.or(Some(rest.len())), 0)?;
+            open.append(data)?;
+            rest
         };
-    };
-    if element.text.len().saturating_add(text.len()) > MAX_TEXT_BYTES {
-        return Err(Malformed("it has too long a text"));
     }
-    element.text.push_str(text);
+    if !open.elements.is_empty() || !open.seen_root {
+        return Err(CUT_SHORT);
+    }
     Ok(())
+}
+
+const CUT_SHORT: Malformed = Malformed("it is cut short");
+const NOT_WELL_FORMED: Malformed = Malformed("it is not well-formed");
+
+/// What stands before and behind the first `end`.
+fn split<'a>(text: &'a str, end: &[u8]) -> Result<(&'a str, &'a str), Malformed> {
+    let mut windows = text.as_bytes().windows(end.len());
+    split_at(text, windows.position(|window| window == end), end.len())
+}
+
+/// What stands before `at`, and what stands so many bytes behind it.
+fn split_at(text: &str, at: Option<usize>, skipped: usize) -> Result<(&str, &str), Malformed> {
+    let parts = at.and_then(|at| Some((text.get(..at)?, text.get(at.checked_add(skipped)?..)?)));
+    parts.ok_or(CUT_SHORT)
+}
+
+/// How long a tag is: up to the first `>` that is not in the value of an attribute.
+fn tag_bytes(text: &str) -> Option<usize> {
+    let mut quote = None;
+    text.bytes().position(|byte| {
+        match (byte, quote) {
+            (b'>', None) => return true,
+            (b'"' | b'\'', None) => quote = Some(byte),
+            (_, Some(open)) if open == byte => quote = None,
+            _ => {}
+        }
+        false
+    })
+}
+
+/// What a reference stands for.
+fn character(name: &str) -> Option<char> {
+    let Some(number) = name.strip_prefix('#') else {
+        return predefined(name);
+    };
+    let (digits, radix) = match number.strip_prefix('x') {
+        Some(digits) => (digits, 16),
+        None => (number, 10),
+    };
+    // `from_str_radix` takes a sign as well.
+    if digits.starts_with('+') {
+        return None;
+    }
+    let number = u32::from_str_radix(digits, radix).ok()?;
+    char::from_u32(number).filter(|character| *character != '\0')
 }
 
 fn predefined(name: &str) -> Option<char> {
@@ -116,6 +138,61 @@ fn predefined(name: &str) -> Option<char> {
         "quot" => '"',
         _ => return None,
     })
+}
+
+/// The elements that have begun and not ended.
+#[derive(Default)]
+struct Open<'a> {
+    elements: Vec<Element<'a>>,
+    /// Their names, without prefixes.
+    path: Vec<&'a str>,
+    seen_root: bool,
+}
+
+struct Element<'a> {
+    name: &'a str,
+    text: String,
+}
+
+impl<'a> Open<'a> {
+    fn enter(&mut self, name: &'a str) -> Result<(), Malformed> {
+        if self.elements.is_empty() && core::mem::replace(&mut self.seen_root, true) {
+            return Err(Malformed("it has two roots"));
+        }
+        if self.elements.len() >= MAX_DEPTH {
+            return Err(Malformed("it is nested too deeply"));
+        }
+        let local = name.split_once(':').map_or(name, |(_, local)| local);
+        self.path.push(local);
+        self.elements.push(Element {
+            name,
+            text: String::new(),
+        });
+        Ok(())
+    }
+
+    fn leave(&mut self, name: &str, visit: &mut Visit<'_>) -> Result<(), Malformed> {
+        let element = self.elements.pop().filter(|element| element.name == name);
+        let element = element.ok_or(NOT_WELL_FORMED)?;
+        visit(&self.path, &element.text)?;
+        self.path.pop();
+        Ok(())
+    }
+
+    fn append(&mut self, text: &str) -> Result<(), Malformed> {
+        // White space around the root belongs to no element.
+        let Some(element) = self.elements.last_mut() else {
+            return match text.trim_ascii() {
+                "" => Ok(()),
+                _ => Err(Malformed("it has text outside its root")),
+            };
+        };
+        if element.text.len().saturating_add(text.len()) > MAX_TEXT_BYTES {
+            return Err(Malformed("it has too long a text"));
+        }
+        element.text.push_str(text);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +212,8 @@ mod tests {
     fn elements_are_visited_from_the_inside() {
         let document = "\u{feff}<?xml version=\"1.0\"?>\n<!-- c --><s3:R xmlns:s3=\"x\"><A>1<![CDATA[<2>]]>&amp;&#65;&#x42;</A><B/></s3:R>\n";
         assert_eq!(leaves(document).unwrap(), ["R/A=1<2>&AB", "R/B=", "R="]);
+        let quoted = "<R><A x='/>' y=\">\"\n>1</A\t><B z='\"'/></R>";
+        assert_eq!(leaves(quoted).unwrap(), ["R/A=1", "R/B=", "R="]);
     }
 
     #[test]
@@ -153,6 +232,13 @@ mod tests {
             "<a>&amp</a>",
             "<a>&#xD800;</a>",
             "<a>&#0;</a>",
+            "<a>&#+65;</a>",
+            "<a b='>",
+            "<a></a\u{c}>",
+            "< a/>",
+            "<>a</>",
+            "<?><a/>",
+            "<a/><!-->",
             "<!DOCTYPE a [<!ENTITY lol \"lol\">]><a>&lol;</a>",
             "<!DOCTYPE a SYSTEM \"file:///etc/passwd\"><a/>",
             deep.as_str(),
