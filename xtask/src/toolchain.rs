@@ -48,6 +48,10 @@ const SMALL_PANICS: [&str; 3] = [
 /// hardly faster.
 const SMALL_HASH: [&str; 2] = ["--cfg", "sha2_backend_soft=\"compact\""];
 
+/// Structures are moved by one instruction rather than field by field, which takes
+/// more code than most of them are long.
+const SMALL_MOVES: &str = "-Cllvm-args=-max-store-memcpy=1";
+
 /// The target is about 20 MB. Whoever cannot download it in this time has Debian's
 /// packages, or gets told.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
@@ -408,6 +412,7 @@ impl Toolchain {
             command.arg("-Zbuild-std=std,panic_abort");
             command.arg("-Zbuild-std-features=optimize_for_size");
             flags.extend(SMALL_PANICS.map(str::to_owned));
+            flags.push(SMALL_MOVES.to_owned());
         }
         command.current_dir(&root).arg("--target").arg(TARGET);
         command.arg("--target-dir").arg(self.target_directory());
