@@ -16,6 +16,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::{Name, blob_key, quoted};
+use crate::list::{list, try_list};
 use crate::slots::at_key;
 use crate::store::Store;
 
@@ -74,11 +75,13 @@ impl Digest {
     /// The digits, without the word before them.
     #[must_use]
     pub fn hex(&self) -> String {
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits
-            .filter_map(|digit| HEX.get(usize::from(digit)))
-            .map(|&digit| char::from(digit))
-            .collect()
+        let mut hex = String::new();
+        for byte in self.0 {
+            for digit in [byte >> 4, byte & 15] {
+                hex.extend(HEX.get(usize::from(digit)).copied().map(char::from));
+            }
+        }
+        hex
     }
 }
 
@@ -254,7 +257,7 @@ impl<B: Bucket, E: Env> Blobs<B, E> {
         let first = |key| Read::first(key, 1);
         let replies = self.read(space, references, first).await?;
         let stored = |(_, reply): &(String, Reply)| matches!(reply.found, Found::Object(_));
-        Ok(replies.iter().map(stored).collect())
+        Ok(list(replies.iter().map(stored)))
     }
 
     async fn read(
@@ -266,22 +269,21 @@ impl<B: Bucket, E: Env> Blobs<B, E> {
         let space = Name::parse(space)?;
         check_count(references.len())?;
         let key = |reference: &Reference| blob_key(&space, reference.generation, &reference.digest);
-        let keys: Vec<String> = references.iter().map(key).collect();
-        let replies = self
-            .store
-            .get_many(keys.iter().cloned().map(read).collect())
-            .await;
+        let keys = list(references.iter().map(key));
+        let reads = list(keys.iter().cloned().map(read));
+        let replies = self.store.get_many(reads).await;
         let several = keys.len() > 1;
-        keys.into_iter()
-            .zip(replies)
-            .map(|(key, reply)| match reply {
-                Ok(reply) => Ok((key, reply)),
-                Err(BucketError::TooLarge(bytes)) if several => Err(Error::InvalidArgument(
-                    format!("{key}: more than {bytes} bytes; read fewer blobs at once"),
-                )),
-                Err(error) => Err(at_key(&key, error)),
-            })
-            .collect()
+        try_list(
+            keys.into_iter()
+                .zip(replies)
+                .map(|(key, reply)| match reply {
+                    Ok(reply) => Ok((key, reply)),
+                    Err(BucketError::TooLarge(bytes)) if several => Err(Error::InvalidArgument(
+                        format!("{key}: more than {bytes} bytes; read fewer blobs at once"),
+                    )),
+                    Err(error) => Err(at_key(&key, error)),
+                }),
+        )
     }
 }
 

@@ -72,10 +72,9 @@ impl fmt::Display for Name {
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len().saturating_add(2));
     quoted.push('"');
-    quoted.extend(text.chars().take(QUOTED_CHARS_MAX).map(|c| match c {
-        ' '..='~' => c,
-        _ => '?',
-    }));
+    for c in text.chars().take(QUOTED_CHARS_MAX) {
+        quoted.push(if matches!(c, ' '..='~') { c } else { '?' });
+    }
     quoted.push('"');
     quoted
 }

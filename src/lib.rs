@@ -19,6 +19,7 @@ pub mod error;
 pub mod guards;
 pub mod keys;
 pub mod lease;
+pub mod list;
 pub mod log;
 pub mod manifest;
 pub mod receipt;

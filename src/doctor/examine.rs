@@ -13,7 +13,7 @@ use crate::slots::at_key;
 use crate::store::Store;
 
 /// Keys that are raced for at once.
-const LANES: usize = 4;
+const LANES: [&str; 4] = ["b", "c", "d", "e"];
 
 /// Races of replaces for each of them.
 const REPLACES: usize = 3;
@@ -128,13 +128,12 @@ impl<B: Bucket + Deletion, E: Env> Store<B, E> {
         let key = |name: &str| [prefix.as_str(), name].concat();
         let mut report = Report::default();
         let single = key("a");
-        let mut lanes: Vec<Lane> = ["b", "c", "d", "e"]
-            .into_iter()
-            .take(LANES)
-            .map(|name| Lane::new(key(name)))
-            .collect();
-        let mut keys: Vec<String> = lanes.iter().map(|lane| lane.key.clone()).collect();
-        keys.insert(0, single.clone());
+        let mut lanes = Vec::new();
+        let mut keys = Vec::from([single.clone()]);
+        for name in LANES {
+            lanes.push(Lane::new(key(name)));
+            keys.push(key(name));
+        }
         let missing = key("f");
         keys.push(missing.clone());
 

@@ -18,6 +18,7 @@ use crate::bucket::{Bucket, Found, Object, Precondition, Read, Write};
 use crate::env::Env;
 use crate::error::Error;
 use crate::keys::{PASSED_KEY, PROBES, probe_key};
+use crate::list::list;
 use crate::slots::at_key;
 use crate::store::Store;
 use race::{Lane, Race};
@@ -89,9 +90,8 @@ impl<B: Bucket, E: Env> Store<B, E> {
             // not filled. Whoever finds one taken leaves it alone, so two who check at
             // once do not disturb each other.
             let first = self.draw_below(PROBES / LANES) * LANES;
-            let mut lanes: Vec<Lane> = (first..first + LANES)
-                .map(|number| Lane::new(probe_key(number)))
-                .collect();
+            let lane = |number| Lane::new(probe_key(number));
+            let mut lanes = list((first..first + LANES).map(lane));
             let mut won = true;
             for _ in 0..2 {
                 match self.race(&mut lanes).await? {

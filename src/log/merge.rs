@@ -20,6 +20,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::Slot;
+use crate::list::list;
 use crate::slots::{StateReply, at_key, refused};
 use maybe_async::maybe_async;
 
@@ -215,13 +216,11 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// The segments in these slots, checked, or `None` if one of them has been
     /// merged or trimmed meanwhile.
     async fn collect(&self, from: Slot, end: Slot) -> Result<Option<Vec<Fetched>>, Error> {
-        let slots: Vec<Slot> = (from.0..end.0).map(Slot).collect();
+        let slots = list((from.0..end.0).map(Slot));
         let mut segments: Vec<Fetched> = Vec::with_capacity(slots.len());
         for some in slots.chunks(BATCH_OBJECTS_MAX) {
-            let reads = some
-                .iter()
-                .map(|slot| Read::all(self.chain.keys.slot(*slot)))
-                .collect();
+            let read = |slot: &Slot| Read::all(self.chain.keys.slot(*slot));
+            let reads = list(some.iter().map(read));
             let replies = self.store().get_many(reads).await;
             for (slot, reply) in some.iter().zip(replies) {
                 let fetched = match self.slotted(*slot, reply)? {

@@ -89,12 +89,10 @@ impl Offer {
     pub fn parse(keys: &ChainKeys, key: &str) -> Option<Offer> {
         let (slot_key, digits) = key.rsplit_once(MARK)?;
         let base = keys.parse_slot(slot_key)?;
-        let bytes: Option<Vec<u8>> = digits
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        let bytes = bytes?;
+        let mut bytes = Vec::new();
+        for pair in digits.as_bytes().chunks(2) {
+            bytes.push(u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?);
+        }
         let mut decoder = Decoder::new(&bytes);
         let offer = Offer::take(base, bytes.len() > PLAIN_BYTES, &mut decoder).ok()?;
         let records = 1..=u32::try_from(RECORDS_MAX).unwrap_or(u32::MAX);

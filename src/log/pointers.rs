@@ -39,14 +39,15 @@ pub(super) fn following(previous: Pointer, earlier: &[Pointer]) -> Vec<Pointer> 
     let Some(next) = previous.slot.next() else {
         return Vec::new();
     };
-    slots(next)
-        .filter_map(|slot| {
-            core::iter::once(&previous)
-                .chain(earlier)
-                .find(|pointer| pointer.slot == slot)
-                .copied()
-        })
-        .collect()
+    let mut pointers = Vec::new();
+    for slot in slots(next) {
+        if previous.slot == slot {
+            pointers.push(previous);
+        } else if let Some(pointer) = earlier.iter().find(|pointer| pointer.slot == slot) {
+            pointers.push(*pointer);
+        }
+    }
+    pointers
 }
 
 /// The bytes of the section. The slots follow from the segment's own.

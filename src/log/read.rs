@@ -15,6 +15,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::{Name, Slot};
+use crate::list::list;
 use crate::slots::{Grace, StateReply, at_key, refused};
 use crate::token::Epoch;
 
@@ -397,11 +398,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             Ask::For(count) => count,
             Ask::Nothing(observed_at) => return Ok(Slotted::Absent(observed_at)),
         };
-        let slots: Vec<Slot> = (slot.0..).take(count.max(1)).map(Slot).collect();
-        let reads: Vec<Read> = slots
-            .iter()
-            .map(|slot| Read::all(self.chain.keys.slot(*slot)))
-            .collect();
+        let slots = list((slot.0..).take(count.max(1)).map(Slot));
+        let read = |slot: &Slot| Read::all(self.chain.keys.slot(*slot));
+        let reads = list(slots.iter().map(read));
         let replies = self.store().get_many(reads).await;
         run.ahead.rounds = run.ahead.rounds.saturating_add(1);
         let mut read = Vec::new();
@@ -440,14 +439,15 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// for each offer, overlapped. Those behind a segment for which this fails are
     /// dropped; a segment whose offer is absent is left incomplete.
     async fn join_offers(&self, segments: &mut Vec<(Slot, Fetched)>) -> Result<(), Error> {
-        let keys: Vec<String> = segments
-            .iter()
-            .flat_map(|(_, fetched)| fetched.segment.offers())
-            .map(|offer| offer.key(&self.chain.keys))
-            .collect();
+        let mut keys = Vec::new();
+        for (_, fetched) in segments.iter() {
+            for offer in fetched.segment.offers() {
+                keys.push(offer.key(&self.chain.keys));
+            }
+        }
         let mut replies = Vec::with_capacity(keys.len());
         for keys in keys.chunks(BATCH_OBJECTS_MAX) {
-            let reads = keys.iter().cloned().map(Read::all).collect();
+            let reads = list(keys.iter().cloned().map(Read::all));
             replies.extend(self.store().get_many(reads).await);
         }
         let mut replies = keys.iter().zip(replies);

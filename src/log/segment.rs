@@ -131,21 +131,22 @@ fn sections(slot: Slot, carried: &Carried<'_>) -> Vec<Section> {
     };
     // A writer that dropped the table or forgot what was settled would let batches
     // in twice; a reader that did not see the offers would lose their records.
-    let sections = [
+    let mut sections = Vec::new();
+    for (tag, required, data) in [
         (POINTERS, false, pointers::encode(carried.pointers)),
         (PRODUCERS, true, producers),
         (OFFERS, true, offers::encode(slot, carried.offers)),
         (SETTLED, true, offers::encode_settled(slot, carried.settled)),
-    ];
+    ] {
+        if !data.is_empty() {
+            sections.push(Section {
+                tag,
+                required,
+                data,
+            });
+        }
+    }
     sections
-        .into_iter()
-        .filter(|(_, _, data)| !data.is_empty())
-        .map(|(tag, required, data)| Section {
-            tag,
-            required,
-            data,
-        })
-        .collect()
 }
 
 /// A decoded segment.

@@ -13,6 +13,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::Slot;
+use crate::list::list;
 use crate::slots::{StateReply, at_key, refused};
 
 /// The part of a log that is in packs, as a state showed it. It can only have grown
@@ -114,10 +115,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if wanted.is_empty() {
             return Ok(fetched);
         }
-        let reads = wanted
-            .iter()
-            .map(|listed| Read::all(listed.pack.key(self.name())))
-            .collect();
+        let read = |listed: &Listed| Read::all(listed.pack.key(self.name()));
+        let reads = list(wanted.iter().map(read));
         let replies = self.store().get_many(reads).await;
         for (number, (listed, reply)) in wanted.iter().zip(replies).enumerate() {
             let pack = match self.decode_pack(listed, reply) {
@@ -126,8 +125,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 Ok(None) | Err(_) => break,
             };
             // What two packs hold is taken once: `Ahead` drops what lies behind.
-            let slot = |segment: &Fetched| segment.segment.header.slot;
-            fetched.extend(pack.segments.into_iter().map(|it| (slot(&it), it)));
+            for segment in pack.segments {
+                fetched.push_back((segment.segment.header.slot, segment));
+            }
         }
         Ok(fetched)
     }

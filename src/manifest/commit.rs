@@ -1,7 +1,5 @@
 //! Committing.
 
-use std::collections::BTreeSet;
-
 use maybe_async::maybe_async;
 
 use super::known::{self, Draft, Known};
@@ -19,6 +17,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::{Slot, hash128};
+use crate::list::list;
 use crate::slots::{Candidate, Grace, Placed, RACES_BEFORE_WAIT, RACES_MAX, wait_after_races};
 use crate::token::Epoch;
 
@@ -254,7 +253,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             if end - first > EXAMINE_MAX {
                 return Ok(conflict(keys));
             }
-            let slots: Vec<Slot> = (first..end).map(Slot).collect();
+            let slots = list((first..end).map(Slot));
             let mut fetched = self.fetch(&slots).await?;
             let kept = self.chain.state(self.store()).await?.first_kept();
             if kept > Slot(first) && !off(Guard::ExaminedKept) {
@@ -372,13 +371,14 @@ impl Commit<'_> {
     /// `docs/COLLECTION.md`, rule 1.
     fn names_only_kept(&self, known: &Known) -> bool {
         let first_kept = known.sweep.generation.0.saturating_sub(1);
-        let old = self.blobs().filter(|blob| blob.generation.0 < first_kept);
-        let mut old: Vec<&Reference> = old.collect();
-        if !old.is_empty() {
-            let named: BTreeSet<Reference> = known.named().collect();
-            old.retain(|blob| !named.contains(*blob));
+        let mut named = None;
+        for blob in self.blobs() {
+            let is_old = blob.generation.0 < first_kept;
+            if is_old && !named.get_or_insert_with(|| known.named()).contains(blob) {
+                return false;
+            }
         }
-        old.is_empty()
+        true
     }
 
     fn depends_on(&self, key: &str) -> bool {

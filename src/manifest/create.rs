@@ -15,6 +15,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::{Slot, hash128};
+use crate::list::list;
 use crate::log::CreateOutcome;
 use crate::slots::Grace;
 use crate::token::Writer;
@@ -94,7 +95,7 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
         }
         let change = first_change();
         let mut commit = Commit::new(&change, id)?;
-        commit.edits = snapshot.items.into_iter().map(entry).collect();
+        commit.edits = list(snapshot.items.into_iter().map(entry));
         commit.origin = Some(Origin {
             name: name.to_owned(),
             version,

@@ -1,15 +1,15 @@
 //! What an instance knows of a manifest: the content of one version, put together
 //! from objects and followed from there.
 
-use super::value;
+use super::value::{self, Named};
 use super::version::{
     Entry, Prepared, Sweep, Version, entry_bytes, item_hash, must_be_full, parent,
 };
 use super::{Item, State, Summary};
-use crate::blob::Reference;
 use crate::bucket::StoreTime;
 use crate::guards::{Guard, off};
 use crate::keys::{Name, Slot};
+use crate::list::list;
 use crate::slots::Grace;
 use crate::token::Epoch;
 
@@ -247,7 +247,7 @@ impl Known {
             return;
         }
         if let Some(changed) = self.changes.last_mut() {
-            changed.keys = pending.edits.iter().map(|(key, _)| key.clone()).collect();
+            changed.keys = list(pending.edits.iter().map(|(key, _)| key.clone()));
         }
         let next = Slot(self.slot.0.saturating_add(1));
         self.apply_all(pending.edits, next);
@@ -350,27 +350,35 @@ impl Known {
                 blobs,
             })
         };
-        self.entries.iter().filter_map(item).collect()
+        list(self.entries.iter().filter_map(item))
     }
 
     /// The blobs that the version names, those of a pending transaction included.
-    pub(super) fn named(&self) -> impl Iterator<Item = Reference> {
-        let pending = self.pending.iter().flat_map(|pending| &pending.edits);
-        let own = self.entries.iter().map(|held| &held.value);
-        own.chain(pending.map(|(_, value)| value))
-            .flatten()
-            .filter_map(|stored| value::decode(stored).ok())
-            .flat_map(|(blobs, _)| blobs)
+    pub(super) fn named(&self) -> Named {
+        let mut named = Named::default();
+        for held in &self.entries {
+            named.add(held.value.as_deref());
+        }
+        if let Some(pending) = &self.pending {
+            named.add_all(&pending.edits);
+        }
+        named.sort();
+        named
     }
 
     fn memory_bytes(&self) -> usize {
         let keys: usize = self.changes.iter().map(|changed| changed.keys.len()).sum();
-        let pending = self.pending.iter().flat_map(|pending| &pending.edits);
-        let pending_bytes: usize = pending
-            .map(|(key, value)| entry_bytes((key, value.as_deref())))
-            .sum();
+        let edits = self.pending.as_ref().map(|pending| &*pending.edits);
+        let pending_bytes = entries_bytes(edits.unwrap_or_default());
         self.held_bytes + pending_bytes + (self.entries.len() + keys) * 64
     }
+}
+
+fn entries_bytes(entries: &[Entry]) -> usize {
+    let bytes = entries.iter();
+    bytes
+        .map(|(key, value)| entry_bytes((key, value.as_deref())))
+        .sum()
 }
 
 /// What is held of a key.
@@ -419,10 +427,7 @@ pub(super) fn next(known: Option<&Known>, draft: &Draft<'_>) -> Next {
         }
     }
     if !prepares {
-        let own = draft.edits.iter();
-        changes_bytes += own
-            .map(|(key, value)| entry_bytes((key, value.as_deref())))
-            .sum::<usize>();
+        changes_bytes += entries_bytes(draft.edits);
     }
     let base = known.map_or(Slot::FIRST, |known| known.base);
     // A commit without edits is how somebody asks for a full version.
@@ -430,11 +435,12 @@ pub(super) fn next(known: Option<&Known>, draft: &Draft<'_>) -> Next {
         || draft.edits.is_empty()
         || items_bytes <= SMALL_BYTES.max(2 * changes_bytes);
     if is_full {
-        changes = entries
-            .iter()
-            .filter(|held| held.value.is_some() && !is_own(&held.key))
-            .map(|held| (held.key.clone(), held.value.clone()))
-            .collect();
+        changes.clear();
+        for held in entries {
+            if held.value.is_some() && !is_own(&held.key) {
+                changes.push((held.key.clone(), held.value.clone()));
+            }
+        }
     }
     Next {
         base: if is_full { slot } else { base },

@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::Slot;
+use crate::list::list;
 use crate::slots::{Chain, HEADER_READ, Link, Newest, at_key, refused};
 
 /// How many versions that others committed are followed one by one before a
@@ -291,18 +292,17 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some(Some(target)) = fetched.next() else {
             return Ok(None);
         };
-        let mut known: Vec<Fetched> = fetched.flatten().collect();
+        let mut known: Vec<Fetched> = list(fetched.flatten());
         let needed = version::ancestors(slot, target.version.base()).unwrap_or_default();
-        let missing: Vec<Slot> = needed
-            .iter()
-            .filter(|slot| {
-                !known
-                    .iter()
-                    .any(|known| known.version.header.slot == **slot)
-            })
-            .copied()
-            .collect();
-        known.extend(self.fetch(&missing).await?.into_iter().flatten());
+        let mut missing = Vec::new();
+        for slot in &needed {
+            if !known.iter().any(|known| known.version.header.slot == *slot) {
+                missing.push(*slot);
+            }
+        }
+        for fetched in self.fetch(&missing).await? {
+            known.extend(fetched);
+        }
         let mut ancestors = Vec::new();
         for slot in needed {
             let at = known
@@ -325,11 +325,11 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
     async fn fetch_as(&self, slots: &[Slot], span: Span) -> Result<Vec<Option<Fetched>>, Error> {
         let mut all = Vec::with_capacity(slots.len());
         for slots in slots.chunks(BATCH_OBJECTS_MAX) {
-            let reads = slots.iter().map(|slot| Read {
+            let reads = list(slots.iter().map(|slot| Read {
                 span,
                 ..Read::all(self.chain.keys.slot(*slot))
-            });
-            let replies = self.store().get_many(reads.collect()).await;
+            }));
+            let replies = self.store().get_many(reads).await;
             for (slot, reply) in slots.iter().zip(replies) {
                 let key = self.chain.keys.slot(*slot);
                 let reply = reply.map_err(|error| at_key(&key, error))?;
@@ -397,9 +397,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let end = before.map_or(count, |before| before.saturating_sub(1).min(count));
         let first = end.saturating_sub(limit.into());
         // One more, which tells what became of the one before it.
-        let slots: Vec<Slot> = (first..count.min(end.saturating_add(1)))
-            .map(Slot)
-            .collect();
+        let slots = list((first..count.min(end.saturating_add(1))).map(Slot));
         let fetched = self.fetch_as(&slots, HEADER_READ).await?;
         let kept = self.chain.state(self.store()).await?.first_kept();
         let mut summaries = Vec::new();

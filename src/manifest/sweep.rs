@@ -1,20 +1,20 @@
 //! Collecting versions, and blobs that no version names: `docs/COLLECTION.md`.
 
-use std::collections::BTreeSet;
-
 use maybe_async::maybe_async;
 
 use super::commit::Commit;
 use super::known::Known;
-use super::version::{Sweep, Version};
-use super::{Change, CommitOutcome, Dependency, KeepVersions, Manifest, Manifests, value};
-use crate::blob::{Generation, Reference};
+use super::value::Named;
+use super::version::Sweep;
+use super::{Change, CommitOutcome, Dependency, KeepVersions, Manifest, Manifests};
+use crate::blob::Generation;
 use crate::bucket::{Bucket, Deletion, Metadata};
 use crate::collection::{Act, Listing, Reason, Report, Verdict};
 use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::{Slot, blobs_prefix, parse_blob_key};
+use crate::list::list;
 use crate::token::Writer;
 
 /// How many versions are read at once, each of which can have 8 MiB.
@@ -68,7 +68,7 @@ impl<B: Bucket + Deletion, E: Env> Manifests<B, E> {
         }
         report.generation = sweep.generation;
         let named = manifest.named(first_kept, known.slot).await?;
-        report.named = u64::try_from(named.len()).unwrap_or(u64::MAX);
+        report.named = named.count();
         let space = manifest.chain.keys.name();
         let listing = Listing {
             prefix: blobs_prefix(space),
@@ -112,7 +112,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
     /// The blobs that are named by the versions that are kept, from the one in `from`
     /// up to the one in `last` at least.
-    async fn named(&self, from: Slot, last: Slot) -> Result<BTreeSet<Reference>, Error> {
+    async fn named(&self, from: Slot, last: Slot) -> Result<Named, Error> {
         let mut first = from;
         for _ in 0..RESTARTS_MAX {
             let named = self.named_between(first, last).await;
@@ -132,45 +132,31 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
     }
 
     /// The same, or `None` if a version is not there.
-    async fn named_between(
-        &self,
-        first: Slot,
-        last: Slot,
-    ) -> Result<Option<BTreeSet<Reference>>, Error> {
+    async fn named_between(&self, first: Slot, last: Slot) -> Result<Option<Named>, Error> {
         let Some((target, ancestors)) = self.load(first, Vec::new()).await? else {
             return Ok(None);
         };
         let known = Known::fold(target.version, ancestors, None, None)
             .map_err(|what| self.corrupt(first, what))?;
-        let mut named: BTreeSet<Reference> = known.named().collect();
+        let mut named = known.named();
         let mut next = first.0.saturating_add(1);
         while next <= last.0 {
             let end = next
                 .saturating_add(VERSIONS_AT_ONCE)
                 .min(last.0.saturating_add(1));
-            let slots: Vec<Slot> = (next..end).map(Slot).collect();
+            let slots = list((next..end).map(Slot));
             for fetched in self.fetch(&slots).await? {
                 let Some(fetched) = fetched else {
                     return Ok(None);
                 };
                 // Whether a transaction took effect or not: it may, until then.
                 if fetched.version.prepared.is_none() || !off(Guard::PreparedIsNamed) {
-                    named.extend(newly_named(&fetched.version));
+                    named.add_all(&fetched.version.edits);
                 }
             }
             next = end;
         }
+        named.sort();
         Ok(Some(named))
     }
-}
-
-/// The blobs that a version's own edits name.
-fn newly_named(version: &Version) -> impl Iterator<Item = Reference> {
-    let values = version
-        .edits
-        .iter()
-        .filter_map(|(_, value)| value.as_deref());
-    values
-        .filter_map(|stored| value::decode(stored).ok())
-        .flat_map(|(blobs, _)| blobs)
 }

@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::Slot;
+use crate::list::list;
 use crate::token::Epoch;
 
 /// At most this many manifests take part in one transaction.
@@ -55,12 +56,12 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
     /// As [`Error`] describes; none of the changes then takes effect.
     pub async fn transact(&self, parts: &[Part]) -> Result<TransactionOutcome, Error> {
         // In ascending order of name, so that no two transactions wait for each other.
-        let mut order: Vec<&Part> = parts.iter().collect();
+        let mut order: Vec<&Part> = list(parts);
         order.sort_by(|one, other| one.name.cmp(&other.name));
         check_parts(&order)?;
         let prepared = Prepared {
             transaction: self.store.draw_id(),
-            manifests: order.iter().map(|part| part.name.clone()).collect(),
+            manifests: list(order.iter().map(|part| part.name.clone())),
         };
         let mut versions: Vec<(&str, u64)> = Vec::new();
         let mut begun_at: Option<StoreTime> = None;
@@ -119,7 +120,7 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
                     let mut found = versions.iter().filter(|(name, _)| *name == part.name);
                     found.next().map_or(0, |(_, version)| *version)
                 };
-                TransactionOutcome::Committed(parts.iter().map(version).collect())
+                TransactionOutcome::Committed(list(parts.iter().map(version)))
             }
             Decided::Is(false) => TransactionOutcome::Aborted,
             Decided::Unknown(why) => TransactionOutcome::Indeterminate(why),

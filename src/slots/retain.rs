@@ -7,6 +7,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::{Slot, quoted};
+use crate::list::list;
 use crate::store::Store;
 use maybe_async::maybe_async;
 
@@ -41,7 +42,7 @@ pub(crate) fn valid_pins(reply: &StateReply) -> Vec<Pin> {
     let valid = |pin: &&Pin| {
         off(Guard::PinsExpire) || reply.observed_at.is_none_or(|now| now < pin.expires_at)
     };
-    reply.state().pins.iter().filter(valid).cloned().collect()
+    list(reply.state().pins.iter().filter(valid).cloned())
 }
 
 /// Who had the pins that have expired.

@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::Slot;
+use crate::list::list;
 use crate::store::Store;
 use maybe_async::maybe_async;
 
@@ -205,15 +206,11 @@ impl ChainState {
             payload_bytes: u64::try_from(payload.len()).unwrap_or(u64::MAX),
             payload_crc: crc32c(&[&payload]),
             // Who did not know of packs would take merged records for trimmed ones.
-            sections: self
-                .merged
-                .map(|merged| Section {
-                    tag: MERGED,
-                    required: !off(Guard::PacksMustBeKnown),
-                    data: merged.encode(),
-                })
-                .into_iter()
-                .collect(),
+            sections: list(self.merged.map(|merged| Section {
+                tag: MERGED,
+                required: !off(Guard::PacksMustBeKnown),
+                data: merged.encode(),
+            })),
         };
         let mut body = header.encode()?;
         body.extend_from_slice(&payload);

@@ -22,7 +22,9 @@ pub async fn ready(pollables: &[&Rc<Pollable>]) -> usize {
             Some(position) => Poll::Ready(position),
             None => {
                 WAITING.with_borrow_mut(|waiting| {
-                    waiting.extend(pollables.iter().map(|pollable| Rc::downgrade(pollable)));
+                    for pollable in pollables {
+                        waiting.push(Rc::downgrade(pollable));
+                    }
                 });
                 Poll::Pending
             }
@@ -33,14 +35,16 @@ pub async fn ready(pollables: &[&Rc<Pollable>]) -> usize {
 
 /// Blocks until something that a task waits for is ready.
 fn block() {
-    let waiting: Vec<Rc<Pollable>> = WAITING.with_borrow_mut(|waiting| {
-        waiting
-            .drain(..)
-            .filter_map(|entry| entry.upgrade())
-            .collect()
-    });
-    if !waiting.is_empty() {
-        let borrowed: Vec<&Pollable> = waiting.iter().map(|pollable| &**pollable).collect();
+    let entries = WAITING.with_borrow_mut(core::mem::take);
+    let mut waiting = Vec::new();
+    for entry in &entries {
+        waiting.extend(entry.upgrade());
+    }
+    let mut borrowed: Vec<&Pollable> = Vec::new();
+    for pollable in &waiting {
+        borrowed.push(pollable);
+    }
+    if !borrowed.is_empty() {
         let _ = poll(&borrowed);
     }
 }

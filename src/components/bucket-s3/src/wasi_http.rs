@@ -45,11 +45,10 @@ impl WasiHttp {
 
     fn outgoing(&self, request: &SignedRequest<'_>) -> Result<OutgoingRequest, Failure> {
         let refused = |what: &str| Failure::Unsent(["the host refuses the ", what].concat());
-        let entries: Vec<(String, Vec<u8>)> = request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
-            .collect();
+        let mut entries = Vec::new();
+        for (name, value) in &request.headers {
+            entries.push((name.clone(), value.clone().into_bytes()));
+        }
         let headers = Fields::from_list(&entries).map_err(|_| refused("request headers"))?;
         let outgoing = OutgoingRequest::new(headers);
         let method = match request.method {

@@ -2,6 +2,7 @@
 
 use ifmatch::blob as core;
 use ifmatch::error;
+use ifmatch::list::{list, try_list};
 
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::blob::{Guest, ReferenceResult as Reference};
@@ -14,7 +15,7 @@ impl Guest for Component {
         let generation = core::Generation(generation);
         let references =
             run(|instance| instance.blobs.put(&space, generation, bodies)).map_err(to_error)?;
-        Ok(references.into_iter().map(to_reference).collect())
+        Ok(list(references.into_iter().map(to_reference)))
     }
 
     fn get(space: String, blobs: Vec<Reference>) -> Result<Vec<Option<Vec<u8>>>, Error> {
@@ -46,7 +47,7 @@ pub(crate) fn from_reference(reference: &Reference) -> Result<core::Reference, e
 pub(crate) fn from_references(
     references: &[Reference],
 ) -> Result<Vec<core::Reference>, error::Error> {
-    references.iter().map(from_reference).collect()
+    try_list(references.iter().map(from_reference))
 }
 
 pub(crate) fn to_reference(reference: core::Reference) -> Reference {

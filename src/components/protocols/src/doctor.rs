@@ -1,6 +1,7 @@
 //! The interface `doctor`.
 
 use ifmatch::doctor as core;
+use ifmatch::list::list;
 
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::doctor::{
@@ -15,7 +16,7 @@ impl Guest for Component {
         let report = run(|instance| instance.store.examine()).map_err(to_error)?;
         Ok(Report {
             verdict: to_verdict(report.verdict()),
-            findings: report.findings.into_iter().map(to_finding).collect(),
+            findings: list(report.findings.into_iter().map(to_finding)),
         })
     }
 }

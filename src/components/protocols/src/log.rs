@@ -2,6 +2,7 @@
 
 use ifmatch::bucket::StoreTime;
 use ifmatch::keys::Slot;
+use ifmatch::list::list;
 use ifmatch::log as core;
 use ifmatch::slots::Grace;
 use ifmatch::token;
@@ -154,7 +155,7 @@ fn to_append_outcome(outcome: core::AppendOutcome) -> AppendOutcome {
 fn to_read_outcome(outcome: core::ReadOutcome) -> ReadOutcome {
     match outcome {
         core::ReadOutcome::Records(entries, next) => ReadOutcome::Records(Batch {
-            entries: entries.into_iter().map(to_entry).collect(),
+            entries: list(entries.into_iter().map(to_entry)),
             next: to_cursor(next),
         }),
         core::ReadOutcome::Trimmed(kept) => ReadOutcome::Trimmed(to_cursor(kept)),

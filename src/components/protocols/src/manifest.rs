@@ -1,6 +1,7 @@
 //! The interface `manifest`.
 
 use ifmatch::error;
+use ifmatch::list::{list, try_list};
 use ifmatch::manifest as core;
 
 use crate::Component;
@@ -51,14 +52,11 @@ impl Guest for Component {
 
     fn pins(name: String) -> Result<Vec<VersionPin>, Error> {
         let pins = run(|instance| instance.manifests.pins(&name)).map_err(to_error)?;
-        Ok(pins
-            .into_iter()
-            .map(|pin| VersionPin {
-                reader: pin.reader,
-                version: pin.offset,
-                expires_at: pin.expires_at.unix_ms,
-            })
-            .collect())
+        Ok(list(pins.into_iter().map(|pin| VersionPin {
+            reader: pin.reader,
+            version: pin.offset,
+            expires_at: pin.expires_at.unix_ms,
+        })))
     }
 
     fn latest(name: String) -> Result<Option<Snapshot>, Error> {
@@ -87,7 +85,7 @@ impl Guest for Component {
 
     fn history(name: String, before: Option<u64>, limit: u32) -> Result<Vec<Summary>, Error> {
         run(|instance| instance.manifests.history(&name, before, limit))
-            .map(|summaries| summaries.into_iter().map(to_summary).collect())
+            .map(|summaries| list(summaries.into_iter().map(to_summary)))
             .map_err(to_error)
     }
 }
@@ -101,11 +99,7 @@ pub(crate) fn from_change(change: Change) -> Result<core::Change, error::Error> 
             Dependency::Keys(keys) => core::Dependency::Keys(keys),
             Dependency::All => core::Dependency::All,
         },
-        edits: change
-            .edits
-            .into_iter()
-            .map(from_edit)
-            .collect::<Result<_, _>>()?,
+        edits: try_list(change.edits.into_iter().map(from_edit))?,
         writer: from_writer(change.writer),
         author: change.author,
         message: change.message,
@@ -148,15 +142,11 @@ pub(crate) fn to_conflict(conflict: core::Conflict) -> Conflict {
 fn to_snapshot(snapshot: core::Snapshot) -> Snapshot {
     Snapshot {
         summary: to_summary(snapshot.summary),
-        items: snapshot
-            .items
-            .into_iter()
-            .map(|item| Item {
-                key: item.key,
-                value: item.value,
-                blobs: item.blobs.into_iter().map(to_reference).collect(),
-            })
-            .collect(),
+        items: list(snapshot.items.into_iter().map(|item| Item {
+            key: item.key,
+            value: item.value,
+            blobs: list(item.blobs.into_iter().map(to_reference)),
+        })),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The interface `retention`.
 
+use ifmatch::list::list;
 use ifmatch::log as core;
 
 use crate::Component;
@@ -30,13 +31,10 @@ impl Guest for Component {
 
     fn pins(name: String) -> Result<Vec<PinnedReader>, Error> {
         let pins = run(|instance| instance.logs.pins(&name)).map_err(to_error)?;
-        Ok(pins
-            .into_iter()
-            .map(|pin| PinnedReader {
-                reader: pin.reader,
-                offset: pin.offset,
-                expires_at: pin.expires_at.unix_ms,
-            })
-            .collect())
+        Ok(list(pins.into_iter().map(|pin| PinnedReader {
+            reader: pin.reader,
+            offset: pin.offset,
+            expires_at: pin.expires_at.unix_ms,
+        })))
     }
 }

@@ -1,6 +1,6 @@
 //! The interface `transaction`.
 
-use ifmatch::error;
+use ifmatch::list::try_list;
 use ifmatch::manifest as core;
 
 use crate::Component;
@@ -20,8 +20,7 @@ impl Guest for Component {
                 change: from_change(part.change)?,
             })
         };
-        let parts: Result<Vec<core::Part>, error::Error> = parts.into_iter().map(part).collect();
-        parts
+        try_list(parts.into_iter().map(part))
             .and_then(|parts| run(|instance| instance.manifests.transact(&parts)))
             .map(to_outcome)
             .map_err(to_error)

@@ -282,14 +282,14 @@ impl<H: Http> Bucket<H> {
                 "at most 1000 keys can be deleted at once".to_owned(),
             ));
         }
-        let keys = keys
-            .iter()
-            .map(|key| Key::parse(key))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut checked = Vec::new();
+        for key in keys {
+            checked.push(Key::parse(key)?);
+        }
         if keys.is_empty() {
             return Ok(());
         }
-        let body = delete::body(&keys, &self.config.prefix);
+        let body = delete::body(&checked, &self.config.prefix);
         let request = delete::request(&self.config.address, &body);
         let response = self
             .send(&request, delete::reading())

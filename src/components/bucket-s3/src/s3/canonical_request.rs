@@ -57,26 +57,36 @@ impl SignedHeaders {
         self.0.insert(at, (name, value.to_owned()));
     }
 
-    /// The headers, sorted by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+    /// What a client is to send of them: all but `host`, which it sets by itself.
+    #[must_use]
+    pub fn sent(self) -> Vec<(String, String)> {
+        let mut headers = self.0;
+        headers.retain(|(name, _)| name != "host");
+        headers
     }
 
     /// `a;b;c`: the names, each once.
     #[must_use]
     pub fn names(&self) -> String {
-        let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
-        names.dedup();
-        names.join(";")
+        let mut names = String::new();
+        let mut last = "";
+        for (name, _) in &self.0 {
+            if name != last {
+                if !last.is_empty() {
+                    names.push(';');
+                }
+                names.push_str(name);
+            }
+            last = name;
+        }
+        names
     }
 
     fn canonical(&self) -> String {
         let mut text = String::new();
-        let mut last = None;
-        for (name, value) in self.iter() {
-            if last == Some(name) {
+        let mut last = "";
+        for (name, value) in &self.0 {
+            if last == name {
                 // Values of one name are joined on its line.
                 text.pop();
                 text.push(',');
@@ -84,7 +94,7 @@ impl SignedHeaders {
                 text.push_str(name);
                 text.push(':');
             }
-            last = Some(name);
+            last = name;
             for (position, word) in value.split_ascii_whitespace().enumerate() {
                 if position > 0 {
                     text.push(' ');

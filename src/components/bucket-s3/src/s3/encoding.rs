@@ -14,10 +14,12 @@ fn digit(alphabet: &[u8], value: u8) -> char {
 /// Lower-case hexadecimal digits of `bytes`.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|&byte| [digit(HEX_LOWER, byte >> 4), digit(HEX_LOWER, byte & 15)])
-        .collect()
+    let mut text = String::new();
+    for byte in bytes {
+        text.push(digit(HEX_LOWER, byte >> 4));
+        text.push(digit(HEX_LOWER, byte & 15));
+    }
+    text
 }
 
 /// The bytes that `text`, lower-case hexadecimal digits, stands for.
@@ -39,13 +41,13 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 /// Decimal digits of `value`.
 #[must_use]
 pub fn decimal(value: u64) -> String {
-    let mut digits = Vec::new();
+    let mut text = String::new();
     let mut rest = value;
     loop {
-        digits.push(digit(HEX_LOWER, (rest % 10).to_le_bytes()[0]));
+        text.insert(0, digit(HEX_LOWER, (rest % 10).to_le_bytes()[0]));
         rest /= 10;
         if rest == 0 {
-            return digits.into_iter().rev().collect();
+            return text;
         }
     }
 }

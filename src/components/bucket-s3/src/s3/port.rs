@@ -108,16 +108,11 @@ pub fn is_key_prefix(text: &str) -> bool {
 /// replaced: what may stand in an error for people.
 #[must_use]
 pub fn visible(text: &str, limit: usize) -> String {
-    text.chars()
-        .take(limit)
-        .map(|c| {
-            if c == ' ' || c.is_ascii_graphic() {
-                c
-            } else {
-                '?'
-            }
-        })
-        .collect()
+    let mut visible = String::new();
+    for c in text.chars().take(limit) {
+        visible.push(if matches!(c, ' '..='~') { c } else { '?' });
+    }
+    visible
 }
 
 /// What is known about an object without its body.

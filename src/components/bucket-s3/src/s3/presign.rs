@@ -109,11 +109,7 @@ impl Presign {
                 &signature,
             ]
             .concat(),
-            headers: headers
-                .iter()
-                .filter(|(name, _)| *name != "host")
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            headers: headers.sent(),
         }
     }
 }

@@ -122,11 +122,7 @@ impl<'a> Request<'a> {
         ]
         .concat();
         let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let mut sent: Vec<_> = headers
-            .iter()
-            .filter(|(name, _)| *name != "host")
-            .map(|(name, value)| own(name, value))
-            .collect();
+        let mut sent = headers.sent();
         sent.push(("authorization".to_owned(), authorization));
         // Not signed: proxies rewrite these.
         sent.push(own("accept-encoding", "identity"));

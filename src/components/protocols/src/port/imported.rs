@@ -4,6 +4,7 @@ use ifmatch::bucket::{
     Bucket, BucketError, Deletion, Found, Metadata, Object, Page, Precondition, PutOutcome, Read,
     Reply, Span, StoreTime, Version, Write,
 };
+use ifmatch::list::list;
 
 use crate::bindings::ifmatch::bucket::{bucket, deletion, types};
 
@@ -19,11 +20,9 @@ impl Bucket for Port {
     }
 
     fn get_many(&self, reads: Vec<Read>) -> Vec<Result<Reply, BucketError>> {
-        let reads: Vec<bucket::ReadParam<'_>> = reads.iter().map(to_read).collect();
-        bucket::get_many(&reads)
-            .into_iter()
-            .map(|result| result.map(from_reply).map_err(from_error))
-            .collect()
+        let reads: Vec<bucket::ReadParam<'_>> = list(reads.iter().map(to_read));
+        let results = bucket::get_many(&reads).into_iter();
+        list(results.map(|result| result.map(from_reply).map_err(from_error)))
     }
 
     fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
@@ -33,11 +32,9 @@ impl Bucket for Port {
     }
 
     fn put_many(&self, writes: &[Write]) -> Vec<Result<PutOutcome, BucketError>> {
-        let writes: Vec<bucket::WriteParam<'_>> = writes.iter().map(to_write).collect();
-        bucket::put_many(&writes)
-            .into_iter()
-            .map(|result| result.map(from_outcome).map_err(from_error))
-            .collect()
+        let writes: Vec<bucket::WriteParam<'_>> = list(writes.iter().map(to_write));
+        let results = bucket::put_many(&writes).into_iter();
+        list(results.map(|result| result.map(from_outcome).map_err(from_error)))
     }
 
     fn list(
@@ -48,7 +45,7 @@ impl Bucket for Port {
     ) -> Result<Page, BucketError> {
         bucket::list_objects(prefix, start_after, limit)
             .map(|page| Page {
-                objects: page.objects.into_iter().map(from_metadata).collect(),
+                objects: list(page.objects.into_iter().map(from_metadata)),
                 more: page.more,
                 observed_at: page.observed_at.map(from_time),
             })
@@ -58,7 +55,7 @@ impl Bucket for Port {
 
 impl Deletion for Port {
     fn delete_many(&self, keys: Vec<String>) -> Result<(), BucketError> {
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let keys: Vec<&str> = list(keys.iter().map(String::as_str));
         deletion::delete_many(&keys).map_err(from_error)
     }
 }

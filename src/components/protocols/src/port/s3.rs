@@ -5,6 +5,7 @@ use ifmatch::bucket::{
     Bucket, BucketError, Deletion, Found, Metadata, Object, Page, Precondition, PutOutcome, Read,
     Reply, Span, StoreTime, Version, Write,
 };
+use ifmatch::list::list;
 
 /// The bucket.
 #[derive(Debug)]
@@ -18,10 +19,8 @@ impl Bucket for Port {
     }
 
     fn get_many(&self, reads: Vec<Read>) -> Vec<Result<Reply, BucketError>> {
-        provider::get_many(reads.into_iter().map(to_read).collect())
-            .into_iter()
-            .map(|result| result.map(from_reply).map_err(from_error))
-            .collect()
+        let results = provider::get_many(list(reads.into_iter().map(to_read))).into_iter();
+        list(results.map(|result| result.map(from_reply).map_err(from_error)))
     }
 
     fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
@@ -31,10 +30,8 @@ impl Bucket for Port {
     }
 
     fn put_many(&self, writes: &[Write]) -> Vec<Result<PutOutcome, BucketError>> {
-        provider::put_many(writes.iter().map(to_write).collect())
-            .into_iter()
-            .map(|result| result.map(from_outcome).map_err(from_error))
-            .collect()
+        let results = provider::put_many(list(writes.iter().map(to_write))).into_iter();
+        list(results.map(|result| result.map(from_outcome).map_err(from_error)))
     }
 
     fn list(
@@ -45,7 +42,7 @@ impl Bucket for Port {
     ) -> Result<Page, BucketError> {
         provider::list(prefix, start_after, limit)
             .map(|page| Page {
-                objects: page.objects.into_iter().map(from_metadata).collect(),
+                objects: list(page.objects.into_iter().map(from_metadata)),
                 more: page.more,
                 observed_at: page.observed_at.map(from_time),
             })
