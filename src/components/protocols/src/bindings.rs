@@ -19,6 +19,7 @@ wit_bindgen::generate!({
     ],
     world: "ifmatch:worlds/protocols",
     generate_all,
+    with: { "ifmatch:protocols/types@0.1.0/error": crate::error::Error },
     ownership: Borrowing { duplicate_if_necessary: true },
     pub_export_macro: true,
 });
@@ -35,6 +36,7 @@ wit_bindgen::generate!({
     ],
     world: "ifmatch:worlds/ifmatch",
     generate_all,
+    with: { "ifmatch:protocols/types@0.1.0/error": crate::error::Error },
     ownership: Borrowing { duplicate_if_necessary: true },
     pub_export_macro: true,
 });

@@ -6,8 +6,7 @@ use ifmatch::list::{list, try_list};
 
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::blob::{Guest, ReferenceResult as Reference};
-use crate::bindings::exports::ifmatch::protocols::types::Error;
-use crate::convert::to_error;
+use crate::error::{Error, to_error};
 use crate::instance::run;
 
 impl Guest for Component {

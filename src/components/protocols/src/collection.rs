@@ -7,8 +7,7 @@ use crate::bindings::exports::ifmatch::protocols::collection::{
     Guest, Keep, KeepVersions, Limit, MergeOptions, MergeReport, Reason, Removal, Report,
     TargetResult as Target,
 };
-use crate::bindings::exports::ifmatch::protocols::types::Error;
-use crate::convert::to_error;
+use crate::error::{Error, to_error};
 use crate::instance::{Instance, run};
 
 impl Guest for Component {

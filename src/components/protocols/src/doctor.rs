@@ -7,8 +7,7 @@ use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::doctor::{
     Check, Finding, Guest, Report, Verdict,
 };
-use crate::bindings::exports::ifmatch::protocols::types::Error;
-use crate::convert::to_error;
+use crate::error::{Error, to_error};
 use crate::instance::run;
 
 impl Guest for Component {

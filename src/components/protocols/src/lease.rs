@@ -11,8 +11,9 @@ use crate::bindings::exports::ifmatch::protocols::lease::{
     AcquireOutcome, ClockBounds, GrantResult as Grant, Guest, ReleaseOutcome, RenewOutcome,
     RequestResult as Request, State, Status, SuccessorResult as Successor,
 };
-use crate::bindings::exports::ifmatch::protocols::types::{Error, Token};
-use crate::convert::{to_error, to_token};
+use crate::bindings::exports::ifmatch::protocols::types::Token;
+use crate::convert::to_token;
+use crate::error::{Error, to_error};
 use crate::instance::run;
 
 impl Guest for Component {

@@ -13,6 +13,7 @@ mod blob;
 mod collection;
 mod convert;
 mod doctor;
+mod error;
 mod instance;
 mod lease;
 mod log;

@@ -12,8 +12,9 @@ use crate::bindings::exports::ifmatch::protocols::log::{
     AppendOptionsResult as AppendOptions, AppendOutcome, Batch, CreateOutcome, Cursor, Entry,
     Extent, Guest, ReadLimit, ReadOutcome, SequenceProblem, Settings,
 };
-use crate::bindings::exports::ifmatch::protocols::types::{Error, Token};
-use crate::convert::{from_writer, to_error, to_token};
+use crate::bindings::exports::ifmatch::protocols::types::Token;
+use crate::convert::{from_writer, to_token};
+use crate::error::{Error, to_error};
 use crate::instance::run;
 
 impl Guest for Component {

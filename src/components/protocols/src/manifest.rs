@@ -10,9 +10,9 @@ use crate::bindings::exports::ifmatch::protocols::manifest::{
     DependencyResult as Dependency, EditResult as Edit, ForkOutcome, Guest, ItemResult as Item,
     PinOutcome, Settings, Snapshot, Summary, VersionPin, VersionState,
 };
-use crate::bindings::exports::ifmatch::protocols::types::Error;
 use crate::blob::{from_references, to_reference};
-use crate::convert::{from_writer, to_error, to_token};
+use crate::convert::{from_writer, to_token};
+use crate::error::{Error, to_error};
 use crate::instance::run;
 use crate::log::{from_settings, to_create_outcome};
 

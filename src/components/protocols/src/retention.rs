@@ -6,8 +6,7 @@ use ifmatch::log as core;
 use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::log::Cursor;
 use crate::bindings::exports::ifmatch::protocols::retention::{Guest, PinOutcome, PinnedReader};
-use crate::bindings::exports::ifmatch::protocols::types::Error;
-use crate::convert::to_error;
+use crate::error::{Error, to_error};
 use crate::instance::run;
 use crate::log::{from_cursor, to_cursor};
 

@@ -7,8 +7,8 @@ use crate::Component;
 use crate::bindings::exports::ifmatch::protocols::transaction::{
     Conflicting, Expiring, Fencing, Guest, Outcome, PartResult as Part,
 };
-use crate::bindings::exports::ifmatch::protocols::types::Error;
-use crate::convert::{to_error, to_token};
+use crate::convert::to_token;
+use crate::error::{Error, to_error};
 use crate::instance::run;
 use crate::manifest::{from_change, to_conflict};
 
