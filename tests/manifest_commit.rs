@@ -19,9 +19,9 @@ use ifmatch::codec::{Header, crc32c};
 use ifmatch::error::Error;
 use ifmatch::lease::AcquireOutcome;
 use ifmatch::log::{AppendOptions, AppendOutcome};
-use ifmatch::manifest::{At, Change, CommitOutcome, Conflict, Dependency, Version};
+use ifmatch::manifest::{At, Change, CommitOutcome, Conflict, Dependency, ForkOutcome, Version};
 use ifmatch::token::{Epoch, Writer};
-use model::manifest::{at, change, commit, edits, key, latest, latest_of};
+use model::manifest::{at, change, commit, edits, key, latest, latest_of, words};
 use model::{Answer, World};
 
 #[test]
@@ -40,6 +40,30 @@ fn a_commit_costs_one_request_warm_and_two_more_for_a_rebase() {
     assert_eq!(world.take_total(), 2, "LIST, GET");
     assert_eq!(latest_of(&world, &first).unwrap().summary.version, 4);
     assert_eq!(world.take_total(), 1);
+}
+
+#[test]
+fn scenario_111_a_version_that_is_committed_while_it_is_read_is_not_missing() {
+    let world = World::new();
+    let writer = world.manifests();
+    commit(&world, &writer, &change(0, "a=1"));
+    let reader = world.manifests();
+    // Both look for version 2 before it is there, and list when it is.
+    let mut read = world.start(reader.at("m", 2, None));
+    let mut fork = world.start(reader.fork("m", 2, "f"));
+    read.serve_until("LIST");
+    fork.serve_until("LIST");
+    commit(&world, &writer, &change(1, "b=2"));
+    match read.finish().unwrap() {
+        At::Snapshot(found) => assert_eq!(words(&found.items), "a=1 b=2"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fork.finish(), Ok(ForkOutcome::Forked));
+    // A version that is gone although it is kept is still reported.
+    commit(&world, &writer, &change(2, "c=3"));
+    world.0.borrow_mut().objects.remove(&key(2));
+    let missing = world.run(world.manifests().at("m", 2, None));
+    assert!(matches!(missing, Err(Error::Corrupt(_))), "{missing:?}");
 }
 
 #[test]

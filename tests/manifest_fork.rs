@@ -108,6 +108,44 @@ fn scenario_49_what_a_fork_copies_stays_while_it_is_copied() {
 }
 
 #[test]
+fn scenario_49_a_fork_that_sleeps_past_its_pin_is_told_that_its_version_was_trimmed() {
+    let world = World::new();
+    let writer = world.manifests();
+    let blobs = Blobs::new(world.store());
+    let stored = blobs.put("m", Generation(0), vec![b"gone".to_vec()]);
+    let mut first = change(0, "a=1");
+    first.edits[0].blobs = world.run(stored).unwrap();
+    commit(&world, &writer, &first);
+    commit(&world, &writer, &change(1, "a=3"));
+    let forker = world.manifests();
+    let mut op = world.start(forker.fork("m", 1, "child"));
+    while !op.request().unwrap().key().starts_with("blob/m/") {
+        op.serve();
+    }
+    for _ in 0..3 {
+        world.advance_ms(2 * HOUR_MS);
+        let swept = writer.collect("m", KeepVersions::Newest(1), Act::Sweep);
+        world.run(swept).unwrap();
+    }
+    let kept = world.run(world.manifests().trim("m", KeepVersions::From(1)));
+    let kept = kept.unwrap().first_kept;
+    assert_eq!(op.finish(), Ok(ForkOutcome::Trimmed(kept)));
+    assert_eq!(world.run(writer.latest("child")).unwrap(), None);
+    // A blob that is gone although a kept version names it is still reported.
+    let stored = blobs.put("m", Generation(3), vec![b"lost".to_vec()]);
+    let stored = world.run(stored).unwrap();
+    let mut last = change(kept, "b=1");
+    last.edits[0].blobs = stored.clone();
+    let version = commit(&world, &writer, &last);
+    let lost = stored[0].key("m").unwrap();
+    world.0.borrow_mut().objects.remove(&lost);
+    match world.run(writer.fork("m", version, "child")) {
+        Err(Error::Corrupt(what)) => assert!(what.contains(&lost), "{what}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_fork_is_made_once() {
     let world = World::new();
     let writer = world.manifests();

@@ -96,6 +96,35 @@ fn a_trim_removes_what_it_was_asked_to_and_readers_learn_of_it() {
 }
 
 #[test]
+fn scenario_112_a_trim_that_sleeps_through_another_is_not_told_that_a_version_is_missing() {
+    for steps in 0..6 {
+        let (world, _) = filled(10);
+        world.advance_ms(2 * HOUR_MS);
+        let sleeper = world.manifests();
+        let mut trims = world.start(sleeper.trim("m", KeepVersions::From(4)));
+        for _ in 0..steps {
+            if trims.request().is_some() {
+                trims.serve();
+            }
+        }
+        assert_eq!(trim(&world, KeepVersions::From(8)).first_kept, 8);
+        match trims.finish() {
+            Ok(report) => assert_eq!(report.first_kept, 8),
+            Err(Error::Unavailable(what)) => assert!(what.contains("trimmed"), "{what}"),
+            Err(other) => panic!("{steps}: {other:?}"),
+        }
+        assert_eq!(read_at(&world, 7, None), At::Trimmed(8));
+        assert_eq!(at(&world, 8), "k=8");
+    }
+    // A version that is gone although it is kept is still reported.
+    let (world, _) = filled(10);
+    world.advance_ms(2 * HOUR_MS);
+    world.0.borrow_mut().objects.remove(&key(4));
+    let trimmed = world.run(world.manifests().trim("m", KeepVersions::From(4)));
+    assert!(matches!(trimmed, Err(Error::Corrupt(_))), "{trimmed:?}");
+}
+
+#[test]
 fn each_bound_keeps_what_it_names() {
     for (keep, first_kept, limited_by) in [
         (KeepVersions::From(4), 4, TrimLimit::None),

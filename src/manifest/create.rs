@@ -6,7 +6,7 @@ use super::commit::Commit;
 use super::version::Entry;
 use super::{
     At, Change, CommitOutcome, Dependency, Item, Manifest, Manifests, Origin, VersionPin, read,
-    value,
+    value, version_of,
 };
 use crate::blob::{Blobs, Generation, Reference};
 use crate::bucket::Bucket;
@@ -91,7 +91,17 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
             let copied = self.copy_blobs(name, fork, &mut snapshot.items).await;
             // If this fails, the pin ends by itself.
             let _ = self.unpin(name, &reader).await;
-            copied?;
+            if let Some(missing) = copied? {
+                // A pin that ended while the fork slept keeps nothing.
+                let kept = parent.chain.state(&self.store).await?.first_kept();
+                if kept > slot {
+                    return Ok(ForkOutcome::Trimmed(version_of(kept)));
+                }
+                return Err(Error::Corrupt(format!(
+                    "{}: the blob is missing",
+                    missing.key(name)?
+                )));
+            }
         }
         let change = first_change();
         let mut commit = Commit::new(&change, id)?;
@@ -107,21 +117,26 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
         })
     }
 
-    /// Copies what items name from one space to another, and names the copies.
-    async fn copy_blobs(&self, from: &str, to: &str, items: &mut [Item]) -> Result<(), Error> {
+    /// Copies what items name from one space to another, and names the copies. Gives
+    /// the first blob that is not there.
+    async fn copy_blobs(
+        &self,
+        from: &str,
+        to: &str,
+        items: &mut [Item],
+    ) -> Result<Option<Reference>, Error> {
         let blobs = Blobs::new(self.store.clone());
         for item in items {
             for blob in &mut item.blobs {
-                let body = blobs.get(from, &[*blob]).await?.pop().flatten();
-                let body = body.ok_or_else(|| {
-                    Error::Corrupt(format!("{from}: a blob of {} is missing", item.key))
-                })?;
+                let Some(body) = blobs.get(from, &[*blob]).await?.pop().flatten() else {
+                    return Ok(Some(*blob));
+                };
                 let put = blobs.put(to, Generation(0), Vec::from([body])).await?;
                 let copy: Option<&Reference> = put.first();
                 *blob = *copy.ok_or_else(|| Error::Other("nothing was stored".to_owned()))?;
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

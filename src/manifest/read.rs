@@ -139,8 +139,9 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some(before) = known.slot.0.checked_sub(1).map(Slot) else {
             return Ok(None);
         };
-        let seen = self.chain.link(self.store(), before).await?.object;
-        let link = seen.ok_or_else(|| self.corrupt(before, MISSING))?;
+        let Some(link) = self.chain.link(self.store(), before).await?.object else {
+            return Err(self.missing(before).await);
+        };
         let version = Version::decode_header(link.header)
             .map_err(|error| refused(&self.chain.keys.slot(before), error))?;
         Ok(Some(version.summary(
@@ -151,8 +152,22 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
     /// What the header of a version tells that is not trimmed.
     pub(super) async fn head(&self, slot: Slot) -> Result<Version, Error> {
-        let fetched = self.fetch_as(&[slot], HEADER_READ).await?.pop().flatten();
-        Ok(fetched.ok_or_else(|| self.corrupt(slot, MISSING))?.version)
+        match self.fetch_as(&[slot], HEADER_READ).await?.pop().flatten() {
+            Some(fetched) => Ok(fetched.version),
+            None => Err(self.missing(slot).await),
+        }
+    }
+
+    /// What to say of a version that should be there and is not.
+    async fn missing(&self, slot: Slot) -> Error {
+        match self.chain.state(self.store()).await {
+            Ok(state) if state.first_kept() > slot => Error::Unavailable(format!(
+                "{}: the version was trimmed during this call",
+                self.chain.keys.slot(slot)
+            )),
+            Ok(_) => self.corrupt(slot, MISSING),
+            Err(error) => error,
+        }
     }
 
     /// Whether there is a version behind a known one.
@@ -356,39 +371,46 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
     }
 
     pub(super) async fn at(&self, slot: Slot, reader: Option<&str>) -> Result<At, Error> {
-        let loaded = self.load(slot, Vec::new()).await?;
-        let prepared = loaded
-            .as_ref()
-            .and_then(|(target, _)| target.version.prepared.as_ref());
-        let fate = match prepared {
-            Some(prepared) => self.fate(slot, prepared.transaction).await?,
-            None => Some(true),
-        };
-        // Read last: what was in a slot that is kept now was there to stay.
-        let state = self.chain.state(self.store()).await?;
-        if reader.is_some_and(|reader| !state.keeps(reader, slot)) && !off(Guard::ReaderPinned) {
-            return Ok(At::PinExpired);
-        }
-        if state.first_kept() > slot && !off(Guard::KeptReadLast) {
-            return Ok(At::Trimmed(version_of(state.first_kept())));
-        }
-        let Some((target, ancestors)) = loaded else {
-            let newest = self.chain.newest(self.store()).await?;
-            return match newest.slot {
-                Some(newest) if newest >= slot => Err(self.corrupt(slot, MISSING)),
-                _ => Ok(At::Absent),
+        for was_listed in [false, true] {
+            let loaded = self.load(slot, Vec::new()).await?;
+            let prepared = loaded
+                .as_ref()
+                .and_then(|(target, _)| target.version.prepared.as_ref());
+            let fate = match prepared {
+                Some(prepared) => self.fate(slot, prepared.transaction).await?,
+                None => Some(true),
             };
-        };
-        let mut known = Known::fold(target.version, ancestors, target.modified_at, None)
-            .map_err(|what| self.corrupt(slot, what))?;
-        match fate {
-            Some(commits) => known.decide(commits),
-            None => return Ok(At::Absent),
+            // Read last: what was in a slot that is kept now was there to stay.
+            let state = self.chain.state(self.store()).await?;
+            if reader.is_some_and(|reader| !state.keeps(reader, slot)) && !off(Guard::ReaderPinned)
+            {
+                return Ok(At::PinExpired);
+            }
+            if state.first_kept() > slot && !off(Guard::KeptReadLast) {
+                return Ok(At::Trimmed(version_of(state.first_kept())));
+            }
+            let Some((target, ancestors)) = loaded else {
+                if was_listed {
+                    break;
+                }
+                match self.chain.newest(self.store()).await?.slot {
+                    // It may have been committed between the two looks.
+                    Some(newest) if newest >= slot => continue,
+                    _ => return Ok(At::Absent),
+                }
+            };
+            let mut known = Known::fold(target.version, ancestors, target.modified_at, None)
+                .map_err(|what| self.corrupt(slot, what))?;
+            match fate {
+                Some(commits) => known.decide(commits),
+                None => return Ok(At::Absent),
+            }
+            return Ok(At::Snapshot(Snapshot {
+                summary: known.summary(),
+                items: known.items(),
+            }));
         }
-        Ok(At::Snapshot(Snapshot {
-            summary: known.summary(),
-            items: known.items(),
-        }))
+        Err(self.corrupt(slot, MISSING))
     }
 
     async fn history(&self, before: Option<u64>, limit: u32) -> Result<Vec<Summary>, Error> {
