@@ -6,10 +6,10 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use host_test::bindings::blob::Reference;
-use host_test::bindings::collection::{Keep, KeepVersions, Target};
+use host_test::bindings::collection::{Keep, KeepVersions, MergeOptions, Target};
 use host_test::bindings::lease::{AcquireOutcome, ClockBounds, RenewOutcome, Request};
 use host_test::bindings::log::{AppendOptions, AppendOutcome, Settings, Token, Writer};
-use host_test::bindings::manifest::{Change, CommitOutcome, Dependency, Edit, Item};
+use host_test::bindings::manifest::{Change, CommitOutcome, Dependency, Edit, ForkOutcome, Item};
 use host_test::bindings::transaction::{Outcome, Part};
 use host_test::sim::reigns::check_versions;
 use host_test::sim::versions::{self, Changes};
@@ -208,6 +208,131 @@ fn the_check_of_a_log_notices_every_kind_of_damage() -> Result<()> {
     })
 }
 
+/// Everything that was written and deleted in a log of six segments, of which the
+/// first five are merged into two packs, and the first of these is trimmed.
+async fn diary_of_a_merged_log(world: &World) -> Result<Vec<Deed>> {
+    world.store().tamper(|store| store.keep_diary())?;
+    let mut a = world.instance("a").await?;
+    let settings = Settings {
+        grace_ms: 1_000,
+        clock_margin_ms: 0,
+    };
+    a.log().create(LOG, settings).await??;
+    let options = AppendOptions {
+        writer: Writer::Shared,
+        expected: None,
+        producer: None,
+    };
+    for number in 0..5 {
+        let records = [format!("record {number}").into_bytes()];
+        a.log().append(LOG, &records, &options).await??;
+        world.pass(Duration::from_secs(5)).await;
+        if number == 2 || number == 4 {
+            let merge = MergeOptions {
+                spare: Keep::Records(0),
+                at_least: 1,
+            };
+            let report = a.collection().merge(LOG, merge).await??;
+            ensure!(
+                report.packs == 1 && report.merged_until == number,
+                "{report:?}"
+            );
+        }
+    }
+    let report = a.collection().trim(LOG, Keep::Start(2)).await??;
+    ensure!(report.first_kept == 2, "{report:?}");
+    world.store().tamper(|store| store.diary().to_vec())
+}
+
+#[test]
+fn the_check_of_a_merged_log_notices_every_kind_of_damage() -> Result<()> {
+    simulate(1, async |world| {
+        let diary = diary_of_a_merged_log(world).await?;
+        let truth = chain::check(LOG, &diary)?;
+        ensure!(truth.violations.is_empty(), "{:?}", truth.violations);
+        ensure!(truth.records.len() == 5 && truth.first_kept == 2);
+        let keys = chain::keys(LOG)?;
+        let written = |part: &str| -> Vec<usize> {
+            let part = format!("log/{LOG}/{part}");
+            let here = |at: &usize| diary[*at].key.starts_with(&part) && diary[*at].body.is_some();
+            (0..diary.len()).filter(here).collect()
+        };
+        let (packs, states) = (written("_pack/"), written("_state"));
+        ensure!(packs.len() == 2, "{packs:?}");
+        let slot = |slot: u64| -> Result<usize> {
+            let key = keys.slot(Slot(slot));
+            let found = diary.iter().position(|deed| deed.key == key);
+            found.with_context(|| format!("nobody wrote {key}"))
+        };
+        let (third, fourth) = (slot(2)?, slot(3)?);
+        let last = *states.last().context("no state")?;
+        let deleted = |place: usize| Deed {
+            body: None,
+            ..diary[place].clone()
+        };
+        type Damage<'a> = Box<dyn Fn(&mut Vec<Deed>) + 'a>;
+        let damages: Vec<(&str, Damage<'_>)> = vec![
+            (
+                "record 2 is kept, and in no pack or slot",
+                Box::new(|d| d.push(deleted(packs[1]))),
+            ),
+            (
+                "record 0 is kept, and in no pack or slot",
+                Box::new(|d| drop(d.remove(packs[0]))),
+            ),
+            (
+                "the pack was written for another place",
+                Box::new(|d| d[packs[1]].key = diary[packs[0]].key.clone()),
+            ),
+            (
+                "which nobody has filled",
+                Box::new(|d| d.insert(third, diary[packs[0]].clone())),
+            ),
+            (
+                "it holds something else than slot 3 did",
+                Box::new(|d| d[fourth].body = rewritten(&diary[fourth], |it| it.epoch = Epoch(1))),
+            ),
+            (
+                "it has another time for slot 2",
+                Box::new(|d| d[third].at = d[third].at.offset_ms(-2_000)),
+            ),
+            (
+                "the watermark at slot",
+                Box::new(|d| {
+                    d[last].body = moved(&diary[last], |state| state.first_kept_offset += 1)
+                }),
+            ),
+            (
+                "the watermark at slot",
+                Box::new(|d| {
+                    d[last].body = moved(&diary[last], |state| {
+                        let merged = state.merged.iter_mut();
+                        merged.for_each(|merged| merged.end_offset += 1);
+                    });
+                }),
+            ),
+            (
+                "although it is not trimmed",
+                Box::new(|d| d.insert(packs[1], deleted(fourth))),
+            ),
+        ];
+        for (what, damage) in damages {
+            let mut damaged = diary.clone();
+            damage(&mut damaged);
+            says(&damaged, what)?;
+        }
+        Ok(())
+    })
+}
+
+/// A state of the log with other watermarks.
+fn moved(deed: &Deed, change: impl Fn(&mut ChainState)) -> Option<Bytes> {
+    let (header, mut state) = ChainState::decode_object(deed.body.as_ref()?).ok()?;
+    change(&mut state);
+    let body = state.encode_object(header.identity, header.commit_id);
+    body.ok().map(Bytes::from)
+}
+
 trait At {
     fn at(self, key: &str) -> Self;
 }
@@ -269,9 +394,11 @@ fn the_check_of_a_lease_notices_every_kind_of_damage() -> Result<()> {
 }
 
 const MANIFESTS: [&str; 2] = ["one", "two"];
+const FORK: &str = "fork";
+const ALL: [&str; 3] = [MANIFESTS[0], MANIFESTS[1], FORK];
 
-/// Two manifests with a blob and a transaction, of which old versions are trimmed, and
-/// what was asked for.
+/// Two manifests with a blob and a transaction, of which old versions are trimmed, with
+/// a fork of the first, and what was asked for.
 async fn diary_of_manifests(world: &World) -> Result<(Vec<Deed>, Changes)> {
     world.store().tamper(|store| store.keep_diary())?;
     let mut a = world.instance("a").await?;
@@ -327,6 +454,8 @@ async fn diary_of_manifests(world: &World) -> Result<(Vec<Deed>, Changes)> {
     let later = Target::manifest(one, KeepVersions::Start(3));
     let report = a.collection().sweep(&later).await??;
     ensure!(report.first_kept == 3, "{report:?}");
+    let forked = a.manifest().fork(one, 3, FORK).await??;
+    ensure!(forked == ForkOutcome::Forked, "{forked:?}");
     let diary = world.store().tamper(|store| store.diary().to_vec())?;
     Ok((diary, changes))
 }
@@ -336,10 +465,14 @@ fn the_check_of_manifests_notices_every_kind_of_damage() -> Result<()> {
     simulate(1, async |world| {
         let (diary, changes) = diary_of_manifests(world).await?;
         let violations = |diary: &[Deed], changes: &Changes| -> Result<Vec<String>> {
-            Ok(versions::check(&MANIFESTS, changes, diary)?.violations)
+            Ok(versions::check(&ALL, changes, diary)?.violations)
         };
         let found = violations(&diary, &changes)?;
         ensure!(found.is_empty(), "{found:?}");
+        let truth = versions::check(&ALL, &changes, &diary)?;
+        ensure!(truth.origins == [(FORK, (MANIFESTS[0].to_owned(), 3))].into());
+        let forked = &truth.versions[FORK][0];
+        ensure!(!forked.took_effect && forked.touched == ["large", "small"]);
         let keys = MANIFESTS.map(|name| slots::keys(Family::Manifest, name));
         let [Ok(one), Ok(two)] = keys else {
             bail!("these are names");
@@ -349,13 +482,18 @@ fn the_check_of_manifests_notices_every_kind_of_damage() -> Result<()> {
             found.with_context(|| format!("nobody wrote {key}"))
         };
         let version = |keys: &ChainKeys, number: u64| at(&keys.slot(Slot(number - 1)));
-        let (blob, decision) = (at("blob/")?, at("_transaction/")?);
+        let (blob, decision) = (at("blob/one/")?, at("_transaction/")?);
+        let (copy, fork) = (at("blob/fork/")?, at("manifest/fork/")?);
         let (small, part) = (version(&one, 3)?, version(&two, 2)?);
         let (before, after) = (version(&one, 5)?, version(&one, 6)?);
         let state = at(&one.state())?;
         let deleted = |place: usize| Deed {
             body: None,
             ..diary[place].clone()
+        };
+        let deleted_later = |place: usize| Deed {
+            at: diary[place].at.offset_ms(2 * 3_600_000),
+            ..deleted(place)
         };
         let kept_from = |slot: u64| -> Result<Option<Bytes>> {
             let state = ChainState {
@@ -375,8 +513,24 @@ fn the_check_of_manifests_notices_every_kind_of_damage() -> Result<()> {
             ),
             ("not trimmed", Box::new(|d| d.push(deleted(after)))),
             (
-                "a decision is deleted",
+                "it is deleted after 0 ms",
                 Box::new(|d| d.push(deleted(decision))),
+            ),
+            (
+                "it is deleted although one waits for it",
+                Box::new(|d| d.insert(after, deleted_later(decision))),
+            ),
+            (
+                "for it, after its decision was collected",
+                Box::new(|d| d.extend([deleted_later(decision), diary[decision].clone()])),
+            ),
+            (
+                "there is no version 3 of one to fork",
+                Box::new(|d| d.insert(small, diary[fork].clone())),
+            ),
+            (
+                "version 1 of fork names",
+                Box::new(|d| drop(d.remove(copy))),
             ),
             (
                 "decided twice",

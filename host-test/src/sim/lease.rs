@@ -1,9 +1,10 @@
 //! Leaders: members that run for a lease, and write to a log and to a manifest under its
 //! token while they hold it; and what must be true of their answers.
 
-use super::actor::{Actor, Call};
-use super::log::{Append, Claim, Noted, SHARED, is_expected, last_appends, read_back};
-use super::manifest::{self, Commit};
+use super::actor::{Actor, Call, answered, is_expected};
+use super::log::calls::{Append, Claim, SHARED};
+use super::log::{Noted, last_appends, merge_always, read_back};
+use super::manifest::{self, calls::Commit};
 use super::reigns::{Reign, Reigns, check_versions};
 use super::stage::{Act, Local, Part, Stage};
 use super::versions;
@@ -154,6 +155,8 @@ async fn begin(stage: Rc<Stage>) -> Result<Box<dyn Act>> {
         };
         stage.spawn(member.run(None));
     }
+    let merger = Actor::start(&stage, "led-merger").await?;
+    stage.spawn(merge_always(merger, LOG));
     Ok(Box::new(LeaseAct { told }))
 }
 
@@ -245,15 +248,13 @@ impl Member {
         let asked = self.now();
         let answer = match self.actor.dice.below(5) {
             0 => {
-                if let Some(Err(error)) = self.make(Observe).await? {
-                    ensure!(is_expected(&error), "{error:?}");
-                }
+                answered(self.make(Observe).await?)?;
                 self.make(Acquire(request)).await?
             }
             _ => self.make(Campaign(request)).await?,
         };
-        match answer {
-            Some(Ok(AcquireOutcome::Acquired(grant))) => {
+        match answered(answer)? {
+            Some(AcquireOutcome::Acquired(grant)) => {
                 ensure!(grant.valid_for_ms > 0, "{grant:?}");
                 {
                     let mut told = self.told.borrow_mut();
@@ -261,11 +262,7 @@ impl Member {
                 }
                 Ok(Some(self.rely(asked, grant)))
             }
-            None | Some(Ok(_)) => Ok(None),
-            Some(Err(error)) => {
-                ensure!(is_expected(&error), "{error:?}");
-                Ok(None)
-            }
+            _ => Ok(None),
         }
     }
 
@@ -360,20 +357,19 @@ impl Member {
 
     async fn claim(&mut self, token: Token) -> Result<bool> {
         for _ in 0..3 {
-            match self.make(Claim { log: LOG, token }).await? {
-                Some(Ok(AppendOutcome::Appended(extent))) => {
+            match answered(self.make(Claim { log: LOG, token }).await?)? {
+                Some(AppendOutcome::Appended(extent)) => {
                     ensure!(extent.start == extent.end, "{extent:?}");
                     let mut told = self.told.borrow_mut();
                     told.claimed.push((extent.start, token.epoch));
                     return Ok(true);
                 }
-                Some(Ok(AppendOutcome::Fenced(by))) => {
+                Some(AppendOutcome::Fenced(by)) => {
                     ensure!(by.epoch > token.epoch, "fenced by {by:?}");
                     return Ok(false);
                 }
-                None | Some(Ok(AppendOutcome::Indeterminate(_))) => {}
-                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
-                Some(Ok(other)) => bail!("{other:?}"),
+                None | Some(AppendOutcome::Indeterminate(_)) => {}
+                Some(other) => bail!("{other:?}"),
             }
         }
         Ok(false)
@@ -463,11 +459,7 @@ impl Member {
     async fn release(&mut self, grant: Grant, successor: Option<Successor>) -> Result<()> {
         // Others may have it before the call returns.
         self.stop();
-        match self.make(Release(grant, successor)).await? {
-            None | Some(Ok(_)) => Ok(()),
-            Some(Err(error)) if is_expected(&error) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
-        }
+        answered(self.make(Release(grant, successor)).await?).map(drop)
     }
 }
 

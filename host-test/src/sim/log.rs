@@ -1,22 +1,25 @@
 //! A log of shared writers: appends of all kinds, reads, waits, searches, trims and
 //! pins, and what must be true of their answers.
 
-use super::actor::{Actor, Call};
+pub mod calls;
+
+use super::actor::{Actor, Call, is_expected};
 use super::chain::{self, Truth};
 use super::pins::Pins;
 use super::stage::{Act, Local, Part, Stage};
-use crate::bindings::collection::{Keep, Report};
+use crate::bindings::collection::{Keep, MergeOptions, Reason};
 use crate::bindings::log::{
     AppendOptions, AppendOutcome, CreateOutcome, Cursor, Error, Producer, ReadLimit, ReadOutcome,
-    Settings, Token, Writer,
+    Settings,
 };
 use crate::bindings::retention::PinOutcome;
 use crate::history::{Attempt, Ending, History, Seen, TailSeen};
 use crate::host::Instance;
 use anyhow::{Result, bail, ensure};
-use ifmatch::keys::ChainKeys;
+use calls::{
+    Append, Create, ListPins, Locate, Merge, Pin, PlanTrim, Read, SHARED, Tail, Trim, Unpin, Wait,
+};
 use std::cell::RefCell;
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,283 +32,8 @@ pub const PART: Part = Part {
 const LOG: &str = "shared";
 /// How often a producer sends one batch before it gives up.
 const REPEATS_MAX: u32 = 60;
-/// The longest pause of a writer for thought.
-const THOUGHT_MS: u64 = 4_000;
-/// The longest pause of a collector.
-const COLLECT_MS: u64 = 60_000;
 /// For so long nobody appends before the cost of an append is measured.
 const SILENCE: Duration = Duration::from_secs(60);
-/// For how long a reader waits at the tail.
-const WAIT_MS: u32 = 1_000;
-
-/// A shared writer.
-pub const SHARED: AppendOptions = AppendOptions {
-    writer: Writer::Shared,
-    expected: None,
-    producer: None,
-};
-
-/// `log.create`.
-#[derive(Clone, Debug)]
-pub struct Create {
-    /// Which log.
-    pub log: &'static str,
-    /// With what.
-    pub settings: Settings,
-}
-
-/// `log.append`.
-#[derive(Clone)]
-pub struct Append {
-    /// Which log.
-    pub log: &'static str,
-    /// What.
-    pub records: Vec<Vec<u8>>,
-    /// How.
-    pub options: AppendOptions,
-}
-
-/// `log.claim`.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    /// Which log.
-    pub log: &'static str,
-    /// For whom.
-    pub token: Token,
-}
-
-/// `log.tail`.
-#[derive(Clone, Debug)]
-pub struct Tail(pub &'static str);
-
-/// `log.read`.
-#[derive(Clone, Debug)]
-pub struct Read {
-    /// Which log.
-    pub log: &'static str,
-    /// From where.
-    pub start: Cursor,
-    /// How much.
-    pub limit: ReadLimit,
-}
-
-/// `log.wait`.
-#[derive(Clone, Debug)]
-struct Wait(Read);
-
-/// `log.locate`.
-#[derive(Clone, Debug)]
-struct Locate(u64);
-
-/// `collection.sweep`.
-#[derive(Clone, Debug)]
-struct Trim(Keep);
-
-/// `retention.pin`.
-#[derive(Clone, Debug)]
-struct Pin {
-    reader: String,
-    at: Cursor,
-    ttl_ms: u32,
-}
-
-/// `retention.unpin`.
-#[derive(Clone, Debug)]
-struct Unpin(String);
-
-/// `retention.pins`.
-#[derive(Clone, Debug)]
-struct ListPins;
-
-impl fmt::Debug for Append {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts = self
-            .records
-            .iter()
-            .map(|body| String::from_utf8_lossy(body));
-        let texts: Vec<_> = texts.collect();
-        let AppendOptions {
-            writer,
-            expected,
-            producer,
-        } = &self.options;
-        write!(f, "Append {} {texts:?} {writer:?}", self.log)?;
-        if let Some(expected) = expected {
-            write!(f, " at {expected}")?;
-        }
-        match producer {
-            Some(producer) => write!(f, " {} {}", producer.id, producer.sequence),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Call for Create {
-    type Answer = Result<CreateOutcome, Error>;
-    const NAME: &'static str = "create";
-    const CREATES: bool = true;
-    // With the note that the store was examined.
-    const REQUESTS: u32 = 4;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain::keys(self.log).into_iter().collect()
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.log().create(self.log, self.settings).await
-    }
-}
-
-impl Call for Append {
-    type Answer = Result<AppendOutcome, Error>;
-    const NAME: &'static str = "append";
-    const CREATES: bool = true;
-    // Cold, three. One that believes that others are about leaves an offer, looks for
-    // it four times, lists, and writes with the header of the tail at hand: eight.
-    const REQUESTS: u32 = 9;
-    // Up to four looks before it is there and one when it is, a combination that
-    // comes too late, and an offer that was not taken with a listing for the next.
-    const REQUESTS_PER_RIVAL: u32 = 8;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain::keys(self.log).into_iter().collect()
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let mut log = instance.log();
-        log.append(self.log, &self.records, &self.options).await
-    }
-}
-
-impl Call for Claim {
-    type Answer = Result<AppendOutcome, Error>;
-    const NAME: &'static str = "claim";
-    const CREATES: bool = true;
-    // Cold; or warm behind a tail that is not any more the tail.
-    const REQUESTS: u32 = 6;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.log().claim(self.log, self.token).await
-    }
-}
-
-impl Call for Tail {
-    type Answer = Result<Cursor, Error>;
-    const NAME: &'static str = "tail";
-    // Up to three that others appended, the watermark, a listing and a header.
-    const REQUESTS: u32 = 8;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.log().tail(self.0).await
-    }
-}
-
-impl Call for Read {
-    type Answer = Result<ReadOutcome, Error>;
-    const NAME: &'static str = "read";
-    // Finding the place, in packs too; each segment with its offers; and what is read ahead.
-    const REQUESTS: u32 = 30;
-    const REQUESTS_PER_SLOT: u32 = 2;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain::keys(self.log).into_iter().collect()
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.log().read(self.log, self.start, self.limit).await
-    }
-}
-
-impl Call for Wait {
-    type Answer = Result<ReadOutcome, Error>;
-    const NAME: &'static str = "wait";
-    // Finding the place, in packs too; each segment with its offers; and polls.
-    const REQUESTS: u32 = 40;
-    const REQUESTS_PER_SLOT: u32 = 2;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain::keys(self.0.log).into_iter().collect()
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let Read { log, start, limit } = self.0;
-        instance.log().wait(log, start, limit, WAIT_MS).await
-    }
-}
-
-impl Call for Locate {
-    type Answer = Result<Cursor, Error>;
-    const NAME: &'static str = "locate";
-    const REQUESTS: u32 = 30;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.log().locate(LOG, self.0).await
-    }
-}
-
-impl Call for Trim {
-    type Answer = Result<Report, Error>;
-    const NAME: &'static str = "trim";
-    // "About four, and two for each 1000 objects; more if the place has to be
-    // searched"; and pages cut short.
-    const REQUESTS: u32 = 100;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.collection().trim(LOG, self.0).await
-    }
-}
-
-impl Call for Pin {
-    type Answer = Result<PinOutcome, Error>;
-    const NAME: &'static str = "pin";
-    const REQUESTS: u32 = 30;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let mut retention = instance.retention();
-        retention.pin(LOG, &self.reader, self.at, self.ttl_ms).await
-    }
-}
-
-impl Call for Unpin {
-    type Answer = Result<(), Error>;
-    const NAME: &'static str = "unpin";
-    const REQUESTS: u32 = 30;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.retention().unpin(LOG, &self.0).await
-    }
-}
-
-impl Call for ListPins {
-    type Answer = Result<Vec<crate::bindings::retention::PinnedReader>, Error>;
-    const NAME: &'static str = "pins";
-    const REQUESTS: u32 = 1;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.retention().pins(LOG).await
-    }
-}
-
-/// Whether such a day may cause this error. A reply without the time makes calls
-/// that need it fail, and a reply with a flipped bit is `corrupt`; but no bit makes an object go
-/// or lets it pass with a wrong content.
-pub fn is_expected(error: &Error) -> bool {
-    match error {
-        Error::Unavailable(_) | Error::Throttled(_) => true,
-        Error::AccessDenied(text) => text.contains("expired"),
-        Error::Corrupt(text) => !["does not follow", "is missing", "come to"]
-            .iter()
-            .any(|what| text.contains(what)),
-        // A flipped bit in the version or the features looks like a newer format.
-        Error::Unsupported(text) => {
-            text.contains("time") || text.contains("this version") || text.contains("format")
-        }
-        // One in the code of an error is none that S3 has.
-        Error::Other(text) => text.contains("HTTP 4"),
-        _ => false,
-    }
-}
-
 /// What everybody was told.
 #[derive(Default)]
 struct Told {
@@ -337,6 +65,8 @@ async fn begin(stage: Rc<Stage>) -> Result<Box<dyn Act>> {
         told: told.clone(),
     };
     stage.spawn(collector.collect());
+    let merger = Actor::start(&stage, "merger").await?;
+    stage.spawn(merge_always(merger, LOG));
     Ok(Box::new(LogAct { told }))
 }
 
@@ -430,14 +160,13 @@ impl Member {
         };
         loop {
             let create = Create { log: LOG, settings };
-            match self.actor.make(create).await? {
-                Some(Ok(CreateOutcome::Exists(found))) => {
+            match self.actor.ask(create).await? {
+                Some(CreateOutcome::Exists(found)) => {
                     ensure!(found == settings, "created with {found:?}");
                     return Ok(());
                 }
-                Some(Ok(CreateOutcome::Created)) => return Ok(()),
-                None | Some(Ok(CreateOutcome::Indeterminate(_))) => {}
-                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+                Some(CreateOutcome::Created) => return Ok(()),
+                None | Some(CreateOutcome::Indeterminate(_)) => {}
             }
             let stage = self.actor.stage().clone();
             stage.idle(&mut self.actor.dice, 1_000).await;
@@ -454,7 +183,8 @@ impl Member {
                 if stage.is_over() {
                     return Ok(());
                 }
-                stage.idle(&mut self.actor.dice, THOUGHT_MS).await;
+                let thought_ms = stage.weather.thought_ms;
+                stage.idle(&mut self.actor.dice, thought_ms).await;
                 // A copy of a producer would be a second one of its name: the caller
                 // decides who of the two is the producer. Here it is the first.
                 if let Some(twin) = self.actor.twin().await? {
@@ -519,12 +249,11 @@ impl Member {
             options: self.produced(sequence),
         };
         for _ in 0..REPEATS_MAX {
-            match self.actor.make(append.clone()).await? {
-                Some(Ok(AppendOutcome::Appended(extent))) => {
+            match self.actor.ask(append.clone()).await? {
+                Some(AppendOutcome::Appended(extent)) => {
                     return Ok(Ending::Acknowledged(extent.start, extent.end));
                 }
-                None | Some(Ok(AppendOutcome::Indeterminate(_))) => {}
-                Some(Err(error)) if is_expected(&error) => {}
+                None | Some(AppendOutcome::Indeterminate(_)) => {}
                 Some(other) => bail!("{}: {other:?}", noted.attempt.label),
             }
             let stage = self.actor.stage().clone();
@@ -580,15 +309,11 @@ impl Member {
     /// Asks for the tail, and notes the answer.
     async fn tail(&mut self) -> Result<Option<u64>> {
         let began = self.now();
-        match self.actor.make(Tail(LOG)).await? {
-            Some(Ok(cursor)) => {
-                self.saw_tail(began, cursor.offset);
-                Ok(Some(cursor.offset))
-            }
-            None => Ok(None),
-            Some(Err(error)) if is_expected(&error) => Ok(None),
-            Some(Err(error)) => Err(error.into()),
+        let offset = self.actor.ask(Tail(LOG)).await?.map(|tail| tail.offset);
+        if let Some(offset) = offset {
+            self.saw_tail(began, offset);
         }
+        Ok(offset)
     }
 
     fn saw_tail(&self, began: Duration, offset: u64) {
@@ -624,12 +349,12 @@ impl Member {
             };
             let began = self.now();
             let (answer, waited) = match self.actor.dice.below(3) {
-                0 => (self.actor.make(read).await?, false),
-                _ => (self.actor.make(Wait(read)).await?, true),
+                0 => (self.actor.ask(read).await?, false),
+                _ => (self.actor.ask(Wait(read)).await?, true),
             };
             match answer {
                 None => {}
-                Some(Ok(ReadOutcome::Records(batch))) => {
+                Some(ReadOutcome::Records(batch)) => {
                     if batch.entries.is_empty() && !waited {
                         self.saw_tail(began, cursor.offset);
                     }
@@ -648,12 +373,11 @@ impl Member {
                     cursor = batch.next;
                     end = end.max(cursor.offset);
                 }
-                Some(Ok(ReadOutcome::Trimmed(kept))) => {
+                Some(ReadOutcome::Trimmed(kept)) => {
                     ensure!(kept.offset > cursor.offset, "{cursor:?} trimmed: {kept:?}");
                     self.saw_trim(began, kept.offset);
                     cursor = kept;
                 }
-                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
             }
             match self.actor.dice.below(12) {
                 0 => drop(self.tail().await?),
@@ -670,11 +394,7 @@ impl Member {
     async fn locate(&mut self) -> Result<()> {
         let now = self.actor.stage().world.clock().now_ms().0;
         let time = now.saturating_sub(self.actor.dice.below(3_600_000));
-        match self.actor.make(Locate(time)).await? {
-            None | Some(Ok(_)) => Ok(()),
-            Some(Err(error)) if is_expected(&error) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
-        }
+        self.actor.ask(Locate(time)).await.map(drop)
     }
 
     /// Pins a place, and removes the pin after a while or lets it expire.
@@ -689,8 +409,8 @@ impl Member {
             at,
             ttl_ms,
         };
-        match self.actor.make(pin).await? {
-            Some(Ok(PinOutcome::Pinned(expires_at))) => {
+        match self.actor.ask(pin).await? {
+            Some(PinOutcome::Pinned(expires_at)) => {
                 let (from, left) = (self.now(), self.actor.stage().left_until(expires_at));
                 self.note(|told| told.pins.hold(at.offset, from, left));
                 let stage = self.actor.stage().clone();
@@ -698,45 +418,96 @@ impl Member {
                 if self.actor.dice.below(2) == 0 {
                     let now = self.now();
                     self.note(|told| told.pins.end(now));
-                    if let Some(Err(error)) = self.actor.make(Unpin(reader)).await? {
-                        ensure!(is_expected(&error), "{error:?}");
-                    }
+                    self.actor.ask(Unpin(reader)).await?;
                 }
             }
-            Some(Ok(PinOutcome::Trimmed(kept))) => {
+            Some(PinOutcome::Trimmed(kept)) => {
                 ensure!(kept.offset > at.offset, "{at:?} trimmed: {kept:?}");
             }
-            None | Some(Ok(PinOutcome::Indeterminate(_))) => {}
-            Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+            None | Some(PinOutcome::Indeterminate(_)) => {}
         }
         Ok(())
     }
 
-    /// Trims now and then.
+    /// Trims and merges now and then.
     async fn collect(mut self) -> Result<()> {
         let stage = self.actor.stage().clone();
         while !stage.is_over() {
-            stage.idle(&mut self.actor.dice, COLLECT_MS).await;
-            if self.actor.dice.below(8) == 0
-                && let Some(Err(error)) = self.actor.make(ListPins).await?
-            {
-                ensure!(is_expected(&error), "{error:?}");
-            }
-            let keep = match self.actor.dice.below(4) {
-                0 => Keep::Start(self.actor.dice.below(100)),
-                1 => Keep::Records(self.actor.dice.below(30)),
-                2 => Keep::Bytes(self.actor.dice.below(5_000)),
-                _ => Keep::AgeMs(self.actor.dice.below(60_000)),
-            };
-            let began = self.now();
-            match self.actor.make(Trim(keep)).await? {
-                Some(Ok(report)) => self.saw_trim(began, report.first_kept),
-                None => {}
-                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+            stage
+                .idle(&mut self.actor.dice, stage.weather.collect_ms)
+                .await;
+            match self.actor.dice.below(8) {
+                0 => drop(self.actor.ask(ListPins).await?),
+                1 => {
+                    let plan = PlanTrim(self.keep());
+                    self.actor.ask(plan).await?;
+                }
+                2 => merge(&mut self.actor, LOG).await?,
+                _ => self.trim().await?,
             }
         }
         Ok(())
     }
+
+    async fn trim(&mut self) -> Result<()> {
+        let trim = Trim(self.keep());
+        let began = self.now();
+        if let Some(report) = self.actor.ask(trim).await? {
+            self.saw_trim(began, report.first_kept);
+            for (reason, what) in [
+                (Reason::Trimmed, "trim deletes"),
+                (Reason::Merged, "trim deletes what is merged"),
+            ] {
+                if report.count(reason) > 0 {
+                    self.actor.stage().passed(what.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self) -> Keep {
+        let dice = &mut self.actor.dice;
+        match dice.below(4) {
+            0 => Keep::Start(dice.below(100)),
+            1 => Keep::Records(dice.below(30)),
+            2 => Keep::Bytes(dice.below(5_000)),
+            _ => Keep::AgeMs(dice.below(60_000)),
+        }
+    }
+}
+
+/// Merges now and then.
+pub(super) async fn merge_always(mut actor: Actor, log: &'static str) -> Result<()> {
+    let stage = actor.stage().clone();
+    while !stage.is_over() {
+        stage.idle(&mut actor.dice, stage.weather.collect_ms).await;
+        merge(&mut actor, log).await?;
+    }
+    Ok(())
+}
+
+/// Merges all that can be, or spares some; in packs of any size.
+async fn merge(actor: &mut Actor, log: &'static str) -> Result<()> {
+    let options = MergeOptions {
+        spare: match actor.dice.below(3) {
+            0 => Keep::Records(actor.dice.below(20)),
+            1 => Keep::AgeMs(actor.dice.below(60_000)),
+            _ => Keep::Records(0),
+        },
+        at_least: 1 + u32::try_from(actor.dice.below(8))?,
+    };
+    if let Some(report) = actor.ask(Merge(log, options)).await? {
+        for (counted, what) in [
+            (u64::from(report.packs), "merge makes packs"),
+            (report.deleted, "merge deletes"),
+        ] {
+            if counted > 0 {
+                actor.stage().passed(what.to_owned());
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Act for LogAct {

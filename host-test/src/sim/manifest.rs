@@ -6,27 +6,28 @@
 //! and versions are dense. So the same check serves: each version is one record, its
 //! message, at the offset of its version less one.
 
-use super::actor::{Actor, Call};
-use super::log::is_expected;
+pub(super) mod calls;
+
+use super::actor::{Actor, Call, is_expected};
 use super::pins::Pins;
-use super::slots::keys;
 use super::stage::{Act, Local, Part, Stage};
 use super::versions::{self, Changes, Items, Truth};
 use crate::bindings::blob::Reference;
-use crate::bindings::collection::{KeepVersions, Reason, Report, Target};
+use crate::bindings::collection::{KeepVersions, Reason};
 use crate::bindings::log::{CreateOutcome, Settings};
 use crate::bindings::manifest::{
-    AtOutcome, Change, CommitOutcome, Conflict, Dependency, Edit, Error, Item, PinOutcome,
-    Snapshot, Summary, Writer,
+    AtOutcome, Change, CommitOutcome, Conflict, Dependency, Edit, Error, ForkOutcome, Item,
+    PinOutcome, Snapshot, Writer,
 };
 use crate::bindings::transaction;
 use crate::history::{Attempt, Ending, History, TailSeen};
-use crate::host::Instance;
 use anyhow::{Result, bail, ensure};
-use ifmatch::keys::{ChainKeys, Family};
+use calls::{
+    At, Commit, Create, Fork, GetBlobs, Latest, Pin, Plan, PlanDecisions, PutBlob, Sweep,
+    SweepDecisions, Transact, Trim, Unpin, Versions,
+};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,318 +45,12 @@ const KEYS: u64 = 6;
 const SHARED_BLOBS: u64 = 3;
 /// How often a commit with an id is sent before it is given up.
 const REPEATS_MAX: u32 = 60;
-/// The longest pause of a writer for thought.
-const THOUGHT_MS: u64 = 4_000;
-/// The longest pause of the keeper.
-const KEEP_MS: u64 = 30_000;
-/// Versions that are read in one call.
-const HISTORY_LIMIT: u32 = 1_000;
-/// Who waits for a transaction looks at most so often, then decides it.
-const WAIT_REQUESTS: u32 = 55;
-
-/// `manifest.create`.
-#[derive(Clone, Debug)]
-struct Create(&'static str, Settings);
-
-/// `manifest.latest`.
-#[derive(Clone, Debug)]
-struct Latest(&'static str);
-
-/// `manifest.at`, under the pin of this reader.
-#[derive(Clone, Debug)]
-struct At(&'static str, u64, Option<String>);
-
-/// `manifest.commit`.
-#[derive(Clone)]
-pub(super) struct Commit(pub(super) &'static str, pub(super) Change);
-
-/// `transaction.commit`.
-#[derive(Clone)]
-struct Transact(Vec<(&'static str, Change)>);
-
-/// `manifest.history`.
-#[derive(Clone, Debug)]
-struct Versions(&'static str);
-
-/// `manifest.pin`.
-#[derive(Clone, Debug)]
-struct Pin(String, u64, u32);
-
-/// `manifest.unpin`.
-#[derive(Clone, Debug)]
-struct Unpin(String);
-
-/// `retention.trim-versions`.
-#[derive(Clone, Debug)]
-struct Trim(&'static str, KeepVersions);
-
-/// `collection.sweep`, or `plan`.
-#[derive(Clone, Debug)]
-struct Sweep(&'static str);
-
-#[derive(Clone, Debug)]
-struct Plan(&'static str);
-
-/// `blob.put`.
-#[derive(Clone, Debug)]
-struct PutBlob(&'static str, u32, Vec<u8>);
-
-/// `blob.get`.
-#[derive(Clone, Debug)]
-struct GetBlobs(&'static str, Vec<Reference>);
-
-fn chain(name: &str) -> Vec<ChainKeys> {
-    keys(Family::Manifest, name).into_iter().collect()
-}
-
-/// What a change is, in one line.
-struct Shown<'a>(&'a Change);
-
-impl fmt::Debug for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change {
-            base,
-            depends_on,
-            edits,
-            message,
-            id,
-            ..
-        } = self.0;
-        write!(f, "{message} on {base} {depends_on:?}")?;
-        for edit in edits {
-            match edit {
-                Edit::Set(item) => write!(f, " {}", item.key)?,
-                Edit::Remove(key) => write!(f, " -{key}")?,
-            }
-        }
-        match id {
-            Some(_) => write!(f, " with its id"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Debug for Commit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Commit {} {:?}", self.0, Shown(&self.1))
-    }
-}
-
-impl fmt::Debug for Transact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Transact")?;
-        for (name, change) in &self.0 {
-            write!(f, " {name} {:?}", Shown(change))?;
-        }
-        Ok(())
-    }
-}
-
-impl Call for Create {
-    type Answer = Result<CreateOutcome, Error>;
-    const NAME: &'static str = "manifest create";
-    const CREATES: bool = true;
-    // If it is there already, as `latest`.
-    const REQUESTS: u32 = 16;
-    const REQUESTS_PER_RIVAL: u32 = 4;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain(self.0)
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.manifest().create(self.0, self.1).await
-    }
-}
-
-impl Call for Latest {
-    type Answer = Result<Option<Snapshot>, Error>;
-    const NAME: &'static str = "latest";
-    // A few versions that others committed, a listing and a round of reads; and the
-    // decision of a transaction, with what may have followed on it.
-    const REQUESTS: u32 = 24;
-    const REQUESTS_PER_RIVAL: u32 = 6;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain(self.0)
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.manifest().latest(self.0).await
-    }
-}
-
-impl Call for At {
-    type Answer = Result<AtOutcome, Error>;
-    const NAME: &'static str = "at";
-    // At most 13, and 3 for a part of a transaction.
-    const REQUESTS: u32 = 16;
-    const REQUESTS_PER_RIVAL: u32 = 2;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain(self.0)
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let mut manifest = instance.manifest();
-        manifest.at(self.0, self.1, self.2.as_deref()).await
-    }
-}
-
-impl Call for Commit {
-    type Answer = Result<CommitOutcome, Error>;
-    const NAME: &'static str = "commit";
-    const CREATES: bool = true;
-    // Cold, with a wait for a transaction.
-    const REQUESTS: u32 = 14 + WAIT_REQUESTS;
-    const REQUESTS_PER_RIVAL: u32 = 4 + WAIT_REQUESTS;
-    // What others committed since the base is read version by version.
-    const REQUESTS_PER_SLOT: u32 = 1;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain(self.0)
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.manifest().commit(self.0, &self.1).await
-    }
-}
-
-impl Call for Transact {
-    type Answer = Result<transaction::Outcome, Error>;
-    const NAME: &'static str = "transaction";
-    const CREATES: bool = true;
-    const REQUESTS: u32 = 2 * Commit::REQUESTS + 4;
-    const REQUESTS_PER_RIVAL: u32 = Commit::REQUESTS_PER_RIVAL;
-    const REQUESTS_PER_SLOT: u32 = Commit::REQUESTS_PER_SLOT;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        self.0.iter().flat_map(|(name, _)| chain(name)).collect()
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let part = |(name, change): &(&'static str, Change)| transaction::Part {
-            manifest: (*name).to_owned(),
-            change: change.clone(),
-        };
-        let parts: Vec<_> = self.0.iter().map(part).collect();
-        instance.transaction().commit(&parts).await
-    }
-}
-
-impl Call for Versions {
-    type Answer = Result<Vec<Summary>, Error>;
-    const NAME: &'static str = "history";
-    // With what became of the newest.
-    const REQUESTS: u32 = 6;
-    const REQUESTS_PER_RIVAL: u32 = 2;
-    const REQUESTS_PER_SLOT: u32 = 1;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain(self.0)
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let mut manifest = instance.manifest();
-        manifest.history(self.0, None, HISTORY_LIMIT).await
-    }
-}
-
-impl Call for Pin {
-    type Answer = Result<PinOutcome, Error>;
-    const NAME: &'static str = "manifest pin";
-    const REQUESTS: u32 = 20;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let mut manifest = instance.manifest();
-        manifest.pin(NAMES[0], &self.0, self.1, self.2).await
-    }
-}
-
-impl Call for Unpin {
-    type Answer = Result<(), Error>;
-    const NAME: &'static str = "manifest unpin";
-    const REQUESTS: u32 = 20;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.manifest().unpin(NAMES[0], &self.0).await
-    }
-}
-
-impl Call for Trim {
-    type Answer = Result<Report, Error>;
-    const NAME: &'static str = "trim of versions";
-    // A sweep, and a search by age.
-    const REQUESTS: u32 = Sweep::REQUESTS + 20;
-    const REQUESTS_PER_RIVAL: u32 = Sweep::REQUESTS_PER_RIVAL;
-    const REQUESTS_PER_SLOT: u32 = Sweep::REQUESTS_PER_SLOT;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain(self.0)
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let target = Target::manifest(self.0, self.1);
-        instance.collection().sweep(&target).await
-    }
-}
-
-impl Call for Sweep {
-    type Answer = Result<Report, Error>;
-    const NAME: &'static str = "sweep";
-    // The commit that raises the generation, and what is listed and deleted.
-    const REQUESTS: u32 = Commit::REQUESTS + 20;
-    const REQUESTS_PER_RIVAL: u32 = Commit::REQUESTS_PER_RIVAL;
-    // Twice, if a trim comes between.
-    const REQUESTS_PER_SLOT: u32 = 2;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain(self.0)
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let target = Target::manifest(self.0, KeepVersions::Start(1));
-        instance.collection().sweep(&target).await
-    }
-}
-
-impl Call for Plan {
-    type Answer = Result<Report, Error>;
-    const NAME: &'static str = "plan";
-    const REQUESTS: u32 = 20;
-    const REQUESTS_PER_SLOT: u32 = 2;
-
-    fn chains(&self) -> Vec<ChainKeys> {
-        chain(self.0)
-    }
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let target = Target::manifest(self.0, KeepVersions::Start(1));
-        instance.collection().plan(&target).await
-    }
-}
-
-impl Call for PutBlob {
-    type Answer = Result<Vec<Reference>, Error>;
-    const NAME: &'static str = "blob put";
-    const REQUESTS: u32 = 2;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        let bodies = [self.2.clone()];
-        instance.blob().put(self.0, self.1, &bodies).await
-    }
-}
-
-impl Call for GetBlobs {
-    type Answer = Result<Vec<Option<Vec<u8>>>, Error>;
-    const NAME: &'static str = "blob get";
-    // An item names one at most.
-    const REQUESTS: u32 = KEYS as u32;
-
-    async fn make(&self, instance: &mut Instance) -> Result<Self::Answer> {
-        instance.blob().get(self.0, &self.1).await
-    }
-}
+/// What the first manifest, or a fork of it, is forked to, one after the other.
+const FORKS: [&str; 3] = ["fork-1", "fork-2", "fork-3"];
+/// How often a fork is made again whose fate is not known.
+const FORKS_MAX: u32 = 20;
+/// The longest pause of whoever collects decisions.
+const DECISIONS_MS: u64 = 2 * 3_600_000;
 
 /// What everybody was told.
 #[derive(Clone, Default)]
@@ -371,6 +66,18 @@ pub(super) struct Told {
     missing: Vec<(&'static str, u64, Reference)>,
     /// Of the first manifest.
     pins: Pins,
+    /// Every call that was to make a fork.
+    forks: Vec<Forked>,
+}
+
+/// What a call to make a fork told.
+#[derive(Clone, Debug)]
+struct Forked {
+    parent: &'static str,
+    version: u64,
+    fork: &'static str,
+    /// Whether it is there by this call or an earlier one; not by this one; or nobody said.
+    ending: Option<bool>,
 }
 
 impl Told {
@@ -392,6 +99,10 @@ async fn begin(stage: Rc<Stage>) -> Result<Box<dyn Act>> {
     }
     let actor = Actor::start(&stage, "keeper").await?;
     stage.spawn(Member::new(actor, &told).keep());
+    let actor = Actor::start(&stage, "forker").await?;
+    stage.spawn(Member::new(actor, &told).fork_and_go_on());
+    let actor = Actor::start(&stage, "decisions-keeper").await?;
+    stage.spawn(Member::new(actor, &told).collect_decisions());
     Ok(Box::new(ManifestAct { told }))
 }
 
@@ -454,7 +165,7 @@ impl Member {
                 if stage.is_over() {
                     return Ok(());
                 }
-                self.idle(THOUGHT_MS).await;
+                self.idle(stage.weather.thought_ms).await;
                 if let Some(actor) = self.actor.twin().await? {
                     let twin = Self {
                         known: self.known.clone(),
@@ -488,14 +199,13 @@ impl Member {
             clock_margin_ms,
         };
         loop {
-            match self.actor.make(Create(name, settings)).await? {
-                Some(Ok(CreateOutcome::Exists(found))) => {
+            match self.actor.ask(Create(name, settings)).await? {
+                Some(CreateOutcome::Exists(found)) => {
                     ensure!(found == settings, "created with {found:?}");
                     return Ok(());
                 }
-                Some(Ok(CreateOutcome::Created)) => return Ok(()),
-                None | Some(Ok(CreateOutcome::Indeterminate(_))) => {}
-                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+                Some(CreateOutcome::Created) => return Ok(()),
+                None | Some(CreateOutcome::Indeterminate(_)) => {}
             }
             self.idle(1_000).await;
         }
@@ -504,28 +214,24 @@ impl Member {
     /// Reads the latest version, and notes what it was.
     async fn latest(&mut self, name: &'static str) -> Result<Option<Snapshot>> {
         let began = self.now();
-        match self.actor.make(Latest(name)).await? {
-            Some(Ok(snapshot)) => {
-                let version = snapshot.as_ref().map_or(0, |found| found.summary.version);
-                let seen = TailSeen {
-                    label: format!("{} at {:.3} s", self.actor.name(), began.as_secs_f64()),
-                    began,
-                    ended: self.now(),
-                    offset: version,
-                };
-                let mut told = self.told.borrow_mut();
-                told.history(name).tails.push(seen);
-                if let Some(found) = &snapshot {
-                    told.seen.push((name, version, items(found)));
-                    let generation = found.summary.generation;
-                    self.known.insert(name, (version, generation));
-                }
-                Ok(snapshot)
-            }
-            None => Ok(None),
-            Some(Err(error)) if is_expected(&error) => Ok(None),
-            Some(Err(error)) => Err(error.into()),
+        let Some(snapshot) = self.actor.ask(Latest(name)).await? else {
+            return Ok(None);
+        };
+        let version = snapshot.as_ref().map_or(0, |found| found.summary.version);
+        let seen = TailSeen {
+            label: format!("{} at {:.3} s", self.actor.name(), began.as_secs_f64()),
+            began,
+            ended: self.now(),
+            offset: version,
+        };
+        let mut told = self.told.borrow_mut();
+        told.history(name).tails.push(seen);
+        if let Some(found) = &snapshot {
+            told.seen.push((name, version, items(found)));
+            let generation = found.summary.generation;
+            self.known.insert(name, (version, generation));
         }
+        Ok(snapshot)
     }
 
     /// A change of one or two keys, of which one may name a blob.
@@ -540,15 +246,11 @@ impl Member {
             _ => None,
         };
         let mut blobs = Vec::new();
-        if let Some(body) = blob {
-            match self.actor.make(PutBlob(name, generation, body)).await? {
-                Some(Ok(stored)) => {
-                    ensure!(stored.len() == 1, "{stored:?}");
-                    blobs = stored;
-                }
-                None => {}
-                Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
-            }
+        if let Some(body) = blob
+            && let Some(stored) = self.actor.ask(PutBlob(name, generation, body)).await?
+        {
+            ensure!(stored.len() == 1, "{stored:?}");
+            blobs = stored;
         }
         let dice = &mut self.actor.dice;
         let mut key = || format!("k{}", dice.below(KEYS));
@@ -701,65 +403,48 @@ impl Member {
     async fn keep(mut self) -> Result<()> {
         let stage = self.actor.stage().clone();
         while !stage.is_over() {
-            self.idle(KEEP_MS).await;
+            self.idle(stage.weather.collect_ms / 2).await;
             let name = NAMES[usize::from(self.actor.dice.below(4) == 0)];
-            match self.actor.dice.below(8) {
-                0 => self.plan(name).await?,
+            match self.actor.dice.below(9) {
+                0 => drop(self.actor.ask(Plan(name)).await?),
                 1 | 2 => self.sweep(name).await?,
-                3 => {
-                    let keep = KeepVersions::Newest(self.actor.dice.below(10));
-                    self.trim(name, keep).await?;
-                }
-                4 => {
-                    let keep = KeepVersions::AgeMs(self.actor.dice.below(60_000));
-                    self.trim(name, keep).await?;
-                }
+                3 | 4 => self.trim(name).await?,
                 5 => self.pin().await?,
                 6 => self.versions(name).await?,
+                7 => self.some_version().await?,
                 _ => self.blobs(name).await?,
             }
         }
         Ok(())
     }
 
-    async fn plan(&mut self, name: &'static str) -> Result<()> {
-        match self.actor.make(Plan(name)).await? {
-            None | Some(Ok(_)) => Ok(()),
-            Some(Err(error)) if is_expected(&error) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
-        }
-    }
-
     async fn sweep(&mut self, name: &'static str) -> Result<()> {
-        match self.actor.make(Sweep(name)).await? {
-            None => Ok(()),
-            Some(Ok(report)) => {
-                if report.count(Reason::Unnamed) > 0 {
-                    self.actor.stage().passed("sweep deletes".to_owned());
-                }
-                Ok(())
-            }
-            Some(Err(error)) if is_expected(&error) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
+        let report = self.actor.ask(Sweep(name)).await?;
+        if report.is_some_and(|report| report.count(Reason::Unnamed) > 0) {
+            self.passed("sweep deletes");
         }
+        Ok(())
     }
 
-    async fn trim(&mut self, name: &'static str, keep: KeepVersions) -> Result<()> {
+    async fn trim(&mut self, name: &'static str) -> Result<()> {
+        let dice = &mut self.actor.dice;
+        let keep = match dice.below(3) {
+            0 => KeepVersions::Start(1 + dice.below(40)),
+            1 => KeepVersions::Newest(dice.below(10)),
+            _ => KeepVersions::AgeMs(dice.below(60_000)),
+        };
         let began = self.now();
-        match self.actor.make(Trim(name, keep)).await? {
-            None => Ok(()),
-            Some(Ok(report)) => {
-                self.saw_trim(name, began, report.first_kept);
-                if report.count(Reason::Trimmed) > 0 {
-                    self.actor
-                        .stage()
-                        .passed("trim-versions deletes".to_owned());
-                }
-                Ok(())
+        if let Some(report) = self.actor.ask(Trim(name, keep)).await? {
+            self.saw_trim(name, began, report.first_kept);
+            if report.count(Reason::Trimmed) > 0 {
+                self.passed("trim of versions deletes");
             }
-            Some(Err(error)) if is_expected(&error) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
         }
+        Ok(())
+    }
+
+    fn passed(&self, what: &str) {
+        self.actor.stage().passed(what.to_owned());
     }
 
     fn saw_trim(&self, name: &str, began: Duration, first_kept: u64) {
@@ -781,20 +466,16 @@ impl Member {
         let now = self.now();
         // From here on, an earlier pin of this reader may be gone.
         self.told.borrow_mut().pins.end(now);
-        match self
-            .actor
-            .make(Pin(reader.clone(), version, ttl_ms))
-            .await?
-        {
-            Some(Ok(PinOutcome::Pinned(expires_at))) => {
+        let pin = Pin(reader.clone(), version, ttl_ms);
+        match self.actor.ask(pin).await? {
+            Some(PinOutcome::Pinned(expires_at)) => {
                 let (from, left) = (self.now(), self.actor.stage().left_until(expires_at));
                 self.told.borrow_mut().pins.hold(version, from, left);
             }
-            Some(Ok(PinOutcome::Trimmed(first))) => {
+            Some(PinOutcome::Trimmed(first)) => {
                 ensure!(first > version, "version {version} is trimmed: {first}");
             }
-            None | Some(Ok(PinOutcome::Indeterminate(_))) => {}
-            Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
+            None | Some(PinOutcome::Indeterminate(_)) => {}
         }
         self.idle(120_000).await;
         self.at(version, Some(reader.clone())).await?;
@@ -802,47 +483,49 @@ impl Member {
         if self.actor.dice.below(2) == 0 {
             let now = self.now();
             self.told.borrow_mut().pins.end(now);
-            if let Some(Err(error)) = self.actor.make(Unpin(reader)).await? {
-                ensure!(is_expected(&error), "{error:?}");
-            }
+            self.actor.ask(Unpin(reader)).await?;
         }
         Ok(())
     }
 
-    /// Reads a version of the first manifest that there is or was.
+    /// Reads a version of the first manifest that there is, was, or may be soon.
+    async fn some_version(&mut self) -> Result<()> {
+        if let Some(found) = self.latest(NAMES[0]).await? {
+            let version = 1 + self.actor.dice.below(found.summary.version + 1);
+            self.at(version, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a version of the first manifest that may be there.
     async fn at(&mut self, version: u64, reader: Option<String>) -> Result<()> {
         let pinned = reader.is_some();
+        let (latest, _) = self.known.get(NAMES[0]).copied().unwrap_or_default();
         let began = self.now();
-        match self.actor.make(At(NAMES[0], version, reader)).await? {
-            Some(Ok(AtOutcome::Snapshot(found))) => {
+        match self.actor.ask(At(NAMES[0], version, reader)).await? {
+            Some(AtOutcome::Snapshot(found)) => {
                 ensure!(found.summary.version == version, "{:?}", found.summary);
                 let seen = (NAMES[0], version, items(&found));
                 self.told.borrow_mut().seen.push(seen);
             }
-            Some(Ok(AtOutcome::PinExpired)) if pinned => {}
-            Some(Ok(AtOutcome::Trimmed(first))) if !pinned && first > version => {
+            Some(AtOutcome::PinExpired) if pinned => {}
+            Some(AtOutcome::Trimmed(first)) if !pinned && first > version => {
                 self.saw_trim(NAMES[0], began, first);
             }
-            Some(Ok(other)) => bail!("version {version}: {other:?}"),
+            Some(AtOutcome::Absent) if !pinned && version > latest => {}
+            Some(other) => bail!("version {version}: {other:?}"),
             None => {}
-            Some(Err(error)) => ensure!(is_expected(&error), "{error:?}"),
         }
         Ok(())
     }
 
     async fn versions(&mut self, name: &'static str) -> Result<()> {
-        match self.actor.make(Versions(name)).await? {
-            None => Ok(()),
-            Some(Ok(summaries)) => {
-                let gap = summaries
-                    .windows(2)
-                    .any(|pair| pair[0].version != pair[1].version + 1);
-                ensure!(!gap, "a history with a gap: {summaries:?}");
-                Ok(())
-            }
-            Some(Err(error)) if is_expected(&error) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
-        }
+        let summaries = self.actor.ask(Versions(name)).await?.unwrap_or_default();
+        let gap = summaries
+            .windows(2)
+            .any(|pair| pair[0].version != pair[1].version + 1);
+        ensure!(!gap, "a history with a gap: {summaries:?}");
+        Ok(())
     }
 
     /// Reads what the latest version names.
@@ -852,22 +535,107 @@ impl Member {
         };
         let blobs = found.items.iter().flat_map(|item| item.blobs.clone());
         let blobs: Vec<Reference> = blobs.collect();
-        match self.actor.make(GetBlobs(name, blobs.clone())).await? {
-            None => Ok(()),
-            Some(Ok(bodies)) => {
-                ensure!(bodies.len() == blobs.len(), "{} blobs", bodies.len());
-                let version = found.summary.version;
-                let mut told = self.told.borrow_mut();
-                for (blob, body) in blobs.into_iter().zip(bodies) {
-                    if body.is_none() {
-                        told.missing.push((name, version, blob));
+        if let Some(bodies) = self.actor.ask(GetBlobs(name, blobs.clone())).await? {
+            ensure!(bodies.len() == blobs.len(), "{} blobs", bodies.len());
+            let version = found.summary.version;
+            let mut told = self.told.borrow_mut();
+            for (blob, body) in blobs.into_iter().zip(bodies) {
+                if body.is_none() {
+                    told.missing.push((name, version, blob));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects decisions now and then.
+    async fn collect_decisions(mut self) -> Result<()> {
+        let stage = self.actor.stage().clone();
+        while !stage.is_over() {
+            self.idle(DECISIONS_MS).await;
+            if self.actor.dice.below(3) == 0 {
+                self.actor.ask(PlanDecisions).await?;
+            }
+            let report = self.actor.ask(SweepDecisions).await?;
+            if report.is_some_and(|report| report.count(Reason::Settled) > 0) {
+                self.passed("decisions are collected");
+            }
+        }
+        Ok(())
+    }
+
+    /// Forks the first manifest, or a fork, and goes on with what came of it.
+    async fn fork_and_go_on(mut self) -> Result<()> {
+        let stage = self.actor.stage().clone();
+        let mut parents = vec![NAMES[0]];
+        for number in 0.. {
+            if stage.is_over() {
+                return Ok(());
+            }
+            self.idle(stage.weather.collect_ms / 2).await;
+            let fork = FORKS.get(parents.len() - 1).copied();
+            let at = usize::try_from(self.actor.dice.below(parents.len() as u64))?;
+            let parent = parents.get(at).copied().unwrap_or(NAMES[0]);
+            let latest = self.latest(parent).await?;
+            match (self.actor.dice.below(4), fork, latest) {
+                (0, Some(fork), Some(found)) => {
+                    let latest = found.summary.version;
+                    if self.actor.dice.below(4) == 0 {
+                        // Then there is a manifest of that name already.
+                        let message = format!("{}.{number}", self.actor.name());
+                        self.commit(fork, &message, true).await?;
+                    }
+                    let version = 1 + self.actor.dice.below(latest + 1);
+                    if self.fork(parent, version, fork).await? {
+                        parents.push(fork);
                     }
                 }
-                Ok(())
+                (1, ..) if parent != NAMES[0] => {
+                    let message = format!("{}.{number}", self.actor.name());
+                    self.commit(parent, &message, true).await?;
+                }
+                (2, ..) => self.sweep(parent).await?,
+                (3, ..) => self.trim(parent).await?,
+                _ => self.blobs(parent).await?,
             }
-            Some(Err(error)) if is_expected(&error) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
         }
+        Ok(())
+    }
+
+    /// Forks until the fate of the fork is known, and tells whether there is one.
+    async fn fork(
+        &mut self,
+        parent: &'static str,
+        version: u64,
+        fork: &'static str,
+    ) -> Result<bool> {
+        for _ in 0..FORKS_MAX {
+            let answer = self.actor.make(Fork(parent, version, fork)).await?;
+            let told = |ending| Forked {
+                parent,
+                version,
+                fork,
+                ending,
+            };
+            let (ending, exists) = match answer {
+                Some(Ok(ForkOutcome::Forked)) => (Some(true), Some(true)),
+                Some(Ok(ForkOutcome::Exists)) => (Some(false), Some(true)),
+                Some(Ok(ForkOutcome::Absent)) => (Some(false), Some(false)),
+                Some(Ok(ForkOutcome::Trimmed(first))) if first > version => {
+                    (Some(false), Some(false))
+                }
+                None | Some(Ok(ForkOutcome::Indeterminate(_))) => (None, None),
+                // An error means: not by this call.
+                Some(Err(error)) if is_expected(&error) => (Some(false), None),
+                Some(other) => bail!("version {version} of {parent} as {fork}: {other:?}"),
+            };
+            self.told.borrow_mut().forks.push(told(ending));
+            if let Some(exists) = exists {
+                return Ok(exists);
+            }
+            self.idle(1_000).await;
+        }
+        Ok(false)
     }
 }
 
@@ -884,10 +652,13 @@ impl Act for ManifestAct {
     fn judge<'a>(&'a self, stage: &'a Rc<Stage>) -> Local<'a, ()> {
         Box::pin(async move {
             let mut told = self.told.borrow().clone();
-            for name in NAMES {
+            let forks = told.forks.iter().map(|told| told.fork);
+            let used: BTreeSet<&'static str> = NAMES.into_iter().chain(forks).collect();
+            let names: Vec<&'static str> = used.into_iter().collect();
+            for name in &names {
                 commit_calmly(stage, name, &mut told).await?;
             }
-            let truth = versions::check(&NAMES, &told.changes, &stage.diary("")?)?;
+            let truth = versions::check(&names, &told.changes, &stage.diary("")?)?;
             let found = truth.violations.iter().cloned();
             for violation in found.chain(told.check(&truth)) {
                 stage.violated(violation);
@@ -968,9 +739,11 @@ impl Told {
     /// * a commit behind another that touched what it depends on;
     /// * a conflict over keys that nobody touched;
     /// * a blob that is missing although a kept version names it;
-    /// * a trim in spite of a pin.
+    /// * a trim in spite of a pin;
+    /// * a fork that is not what its maker was told.
     pub(super) fn check(&self, truth: &Truth) -> Vec<String> {
         let mut violations = self.pins.check();
+        violations.extend(self.check_forks(truth));
         for (name, versions) in &truth.versions {
             let mut history = self.histories.get(name).cloned().unwrap_or_default();
             let mut names = Vec::new();
@@ -1020,6 +793,30 @@ impl Told {
             if *version >= first_kept(*name) {
                 violations.push(format!(
                     "version {version} of {name} names {blob:?}: missing"
+                ));
+            }
+        }
+        violations
+    }
+
+    /// A fork that was acknowledged begins with the version that was asked for; what was
+    /// refused does not, and nobody's does not either.
+    fn check_forks(&self, truth: &Truth) -> Vec<String> {
+        let mut violations = Vec::new();
+        for told in &self.forks {
+            let own = truth.origins.get(told.fork) == Some(&(told.parent.to_owned(), told.version));
+            if told.ending == Some(true) && !own {
+                violations.push(format!("{told:?}: it is not"));
+            }
+        }
+        for (name, (parent, version)) in &truth.origins {
+            let made = |told: &&Forked| {
+                told.fork == *name && told.parent == parent && told.version == *version
+            };
+            let mut calls = self.forks.iter().filter(made);
+            if calls.all(|told| told.ending == Some(false)) {
+                violations.push(format!(
+                    "{name}: nobody forked version {version} of {parent}"
                 ));
             }
         }
@@ -1112,7 +909,7 @@ mod tests {
         Truth {
             versions: BTreeMap::from([(NAME, written.collect())]),
             first_kept: BTreeMap::from([(NAME, 1)]),
-            violations: Vec::new(),
+            ..Truth::default()
         }
     }
 
@@ -1180,6 +977,35 @@ mod tests {
         assert_eq!(check(&told, &[("a", "x"), ("b", "")]), "");
         let said = check(&told, &[("a", "x"), ("b", "x")]);
         assert!(said.contains("b: rejected, and in the log at 1"), "{said}");
+    }
+
+    #[test]
+    fn forks_that_are_not_what_was_said_are_seen() {
+        let forked = |version, ending| Forked {
+            parent: NAME,
+            version,
+            fork: "fork",
+            ending,
+        };
+        let check = |forks: &[Forked], origin: Option<u64>| {
+            let told = Told {
+                forks: forks.to_vec(),
+                ..Told::default()
+            };
+            let origins = origin.map(|version| ("fork", (NAME.to_owned(), version)));
+            let truth = Truth {
+                origins: origins.into_iter().collect(),
+                ..Truth::default()
+            };
+            told.check(&truth).len()
+        };
+        let done = [forked(3, Some(false)), forked(3, Some(true))];
+        assert_eq!(check(&done, Some(3)), 0);
+        assert_eq!(check(&done, None), 1);
+        assert_eq!(check(&done, Some(2)), 2);
+        assert_eq!(check(&[forked(3, None)], Some(3)), 0);
+        assert_eq!(check(&[forked(3, None)], None), 0);
+        assert_eq!(check(&[forked(3, Some(false))], Some(3)), 1);
     }
 
     #[test]

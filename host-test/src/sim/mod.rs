@@ -43,29 +43,53 @@ pub struct Scenario {
     pub summary: &'static str,
     /// Its families.
     pub parts: &'static [Part],
+    /// What is special about its weather.
+    pub bend: fn(&mut Weather),
 }
+
+/// Every family.
+const ALL: &[Part] = &[log::PART, lease::PART, manifest::PART];
+
+/// The weather as it was drawn.
+fn as_drawn(_: &mut Weather) {}
 
 /// Every scenario. The first is the one that runs unless another is named.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "mixed",
         summary: "everything at once",
-        parts: &[log::PART, lease::PART, manifest::PART],
+        parts: ALL,
+        bend: as_drawn,
+    },
+    Scenario {
+        name: "sleepers",
+        summary: "everything at once, where much sleeps and little has to age",
+        parts: ALL,
+        bend: Weather::sleepy,
+    },
+    Scenario {
+        name: "crowd",
+        summary: "everything at once, by writers who hurry, far from the store",
+        parts: ALL,
+        bend: Weather::crowd,
     },
     Scenario {
         name: "log",
-        summary: "a log of shared writers, readers and collectors",
+        summary: "a log of shared writers, readers, collectors and merges",
         parts: &[log::PART],
+        bend: as_drawn,
     },
     Scenario {
         name: "lease",
         summary: "leaders of a lease, who write to a log",
         parts: &[lease::PART],
+        bend: as_drawn,
     },
     Scenario {
         name: "manifest",
-        summary: "commits and transactions over two manifests, blobs, trims and sweeps",
+        summary: "commits and transactions over two manifests, forks, blobs, trims and sweeps",
         parts: &[manifest::PART],
+        bend: as_drawn,
     },
 ];
 
@@ -106,7 +130,8 @@ pub fn run(seed: u64, scenario: &Scenario, extent: &Extent) -> Result<Run> {
             ..Options::default()
         };
         let world = Rc::new(World::with_options(seed, options));
-        let weather = Weather::drawn(&mut Seeded::fork(seed, "weather"));
+        let mut weather = Weather::drawn(&mut Seeded::fork(seed, "weather"));
+        (scenario.bend)(&mut weather);
         let stage = Stage::new(world, weather, extent.clone());
         let found = play(&stage, scenario).await;
         stage.finish(found)

@@ -36,6 +36,11 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// By how much the clocks may disagree that told the times.
+    pub fn margin_ms(&self) -> u64 {
+        self.margin_ms
+    }
+
     /// Before anything was written.
     pub fn new(keys: ChainKeys) -> Self {
         Self {

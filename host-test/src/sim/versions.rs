@@ -4,13 +4,14 @@
 
 use super::slots::{Slots, keys};
 use crate::bindings::manifest::{Change, Edit, Item};
+use crate::clock::UnixMs;
 use crate::store::Deed;
 use crate::store::auth::hex;
 use anyhow::Result;
 use ifmatch::bucket::StoreTime;
 use ifmatch::codec::Tag;
 use ifmatch::keys::{Family, Slot};
-use ifmatch::manifest::{Decision, Prepared, Version};
+use ifmatch::manifest::{Decision, Origin, Prepared, Version};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,8 @@ const HASH_BYTES: usize = 16;
 const TRANSACTION_MS_MAX: u64 = 600_000;
 /// This close to it, the clocks of front ends decide, so nothing is said here.
 const UNSURE_MS: u64 = 5_000;
+/// A decision is not collected before it is this old.
+const DECISION_MS_MIN: u64 = 3_600_000;
 
 /// A version.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct Truth {
     pub versions: BTreeMap<&'static str, Vec<Written>>,
     /// The first version of each that is kept.
     pub first_kept: BTreeMap<&'static str, u64>,
+    /// Which version of which manifest each fork began with.
+    pub origins: BTreeMap<&'static str, (String, u64)>,
     /// What must not be.
     pub violations: Vec<String>,
 }
@@ -67,6 +72,44 @@ struct Draft {
     /// What became of the version before.
     fate: Option<bool>,
     generation: u32,
+    origin: Option<Origin>,
+}
+
+/// What was decided of a transaction, by the decision that came first.
+struct Decided {
+    happened: bool,
+    /// Whether it was so close to the end of the time for it that nobody can tell here.
+    unsure: bool,
+    at: UnixMs,
+    manifests: Vec<String>,
+    standing: Standing,
+}
+
+/// What stands under the key of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The first decision.
+    First,
+    /// None any more.
+    Nothing,
+    /// One that was made when there was none any more.
+    Later,
+}
+
+impl Decided {
+    fn new(decision: Decision, at: UnixMs) -> Self {
+        let time = StoreTime { unix_ms: at.0 };
+        let age_ms = decision
+            .begun_at
+            .map_or(0, |begun_at| time.since_ms(begun_at));
+        Self {
+            happened: decision.takes_effect(Some(time)),
+            unsure: decision.commits && age_ms.abs_diff(TRANSACTION_MS_MAX) < UNSURE_MS,
+            at,
+            manifests: decision.manifests,
+            standing: Standing::First,
+        }
+    }
 }
 
 /// What happened, in order, as far as it concerns blobs.
@@ -79,11 +122,14 @@ enum Event {
     Deleted(String),
 }
 
+/// Of each transaction, in how many manifests it took effect, and in how many it is.
+type Parts = BTreeMap<u128, (usize, usize)>;
+
 struct Check<'a> {
     changes: &'a Changes,
     slots: BTreeMap<&'static str, Slots>,
     drafts: BTreeMap<&'static str, Vec<Draft>>,
-    decisions: BTreeMap<u128, (Decision, u64)>,
+    decisions: BTreeMap<u128, Decided>,
     events: Vec<Event>,
     truth: Truth,
 }
@@ -94,6 +140,9 @@ struct Check<'a> {
 ///   generation of blobs never goes down;
 /// * a transaction is decided once, and what is written behind its parts says what was
 ///   decided; it takes effect in all of its manifests or in none;
+/// * a decision is deleted only when it is old enough and nobody waits for it, and
+///   whatever is decided afterwards is against the transaction;
+/// * a fork begins with what was in the version that it was made from;
 /// * blobs are what they are called;
 /// * every version names only blobs that are there, and no blob goes that a kept version
 ///   names.
@@ -160,15 +209,8 @@ impl Check<'_> {
                     if !slots.write(slot, deed.at, &version.header)? {
                         return Ok(());
                     }
-                    let draft = Draft::new(version)?;
-                    let before = drafts.last().map_or(0, |before| before.generation);
-                    let falls = draft.generation < before;
-                    drafts.push(draft);
-                    self.events.push(Event::Version(name));
-                    return match falls {
-                        false => Ok(()),
-                        true => Err("its generation is below that of the one before".to_owned()),
-                    };
+                    let (name, draft) = (*name, Draft::new(version)?);
+                    return self.write(name, draft);
                 }
                 (None, body) if deed.key == slots.keys.state() => {
                     let body = body.as_ref().ok_or("it is deleted")?;
@@ -188,59 +230,97 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// The next version of a manifest.
+    fn write(&mut self, name: &'static str, draft: Draft) -> Result<(), String> {
+        if let Some(Origin { name, version }) = &draft.origin {
+            let parent = self.drafts.get(name.as_str());
+            if parent.is_none_or(|versions| (versions.len() as u64) < *version) {
+                return Err(format!("there is no version {version} of {name} to fork"));
+            }
+        }
+        let drafts = self.drafts.entry(name).or_default();
+        let before = drafts.last().map_or(0, |before| before.generation);
+        let falls = draft.generation < before;
+        drafts.push(draft);
+        self.events.push(Event::Version(name));
+        match falls {
+            false => Ok(()),
+            true => Err("its generation is below that of the one before".to_owned()),
+        }
+    }
+
     fn decide(&mut self, id: &str, deed: &Deed) -> Result<(), String> {
-        let body = deed.body.as_ref().ok_or("a decision is deleted")?;
+        let transaction = u128::from_str_radix(id, 16).map_err(|error| error.to_string())?;
+        let Some(body) = &deed.body else {
+            return self.forget(transaction, deed.at);
+        };
         let (header, decision) = Decision::decode(body).map_err(|error| error.to_string())?;
-        if format!("{:032x}", header.identity) != id {
+        if header.identity != transaction {
             return Err("the object was written for another place".to_owned());
         }
-        match self
-            .decisions
-            .insert(header.identity, (decision, deed.at.0))
-        {
-            None => Ok(()),
-            Some(_) => Err("it is decided twice".to_owned()),
+        let decided = Decided::new(decision, deed.at);
+        let Some(first) = self.decisions.get_mut(&transaction) else {
+            self.decisions.insert(transaction, decided);
+            return Ok(());
+        };
+        if first.standing != Standing::Nothing {
+            return Err("it is decided twice".to_owned());
+        }
+        first.standing = Standing::Later;
+        match decided.happened && !decided.unsure {
+            true => Err("it is decided for it, after its decision was collected".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// A decision is deleted. One that was made when there was none any more is against
+    /// the transaction, and may go at any time.
+    fn forget(&mut self, transaction: u128, at: UnixMs) -> Result<(), String> {
+        let Some(decided) = self.decisions.get_mut(&transaction) else {
+            return Ok(());
+        };
+        let standing = std::mem::replace(&mut decided.standing, Standing::Nothing);
+        if standing != Standing::First {
+            return Ok(());
+        }
+        let taking_part = || decided.manifests.iter().map(String::as_str);
+        let margins_ms = taking_part()
+            .filter_map(|name| self.slots.get(name))
+            .map(|slots| 2 * slots.margin_ms());
+        let needed_ms = TRANSACTION_MS_MAX + margins_ms.max().unwrap_or(0);
+        let age_ms = at.0.saturating_sub(decided.at.0);
+        if age_ms + UNSURE_MS < needed_ms.max(DECISION_MS_MIN) {
+            return Err(format!("it is deleted after {age_ms} ms"));
+        }
+        // Who waits for one that was against it makes it again.
+        let waits = |name: &&str| {
+            let newest = self.drafts.get(*name).and_then(|versions| versions.last());
+            let prepared = newest.and_then(|newest| newest.prepared.as_ref());
+            prepared.is_some_and(|prepared| prepared.transaction == transaction)
+        };
+        match taking_part().find(waits) {
+            Some(name) if decided.happened => {
+                Err(format!("it is deleted although {name} waits for it"))
+            }
+            _ => Ok(()),
         }
     }
 
     /// Puts every version together from what was asked for.
     fn tell(&mut self) {
-        let mut parts: BTreeMap<u128, (usize, usize)> = BTreeMap::new();
-        for (name, drafts) in std::mem::take(&mut self.drafts) {
-            let mut content = Items::new();
-            let mut versions = Vec::new();
-            for (at, draft) in drafts.iter().enumerate() {
-                let next = drafts.get(at + 1);
-                let happened = match &draft.prepared {
-                    None => true,
-                    Some(prepared) => {
-                        let happened = self.fate(name, at, prepared, next);
-                        let (done, all) = parts.entry(prepared.transaction).or_default();
-                        *done += usize::from(happened);
-                        *all = prepared.manifests.len();
-                        happened
-                    }
-                };
-                let took_effect = happened && draft.has_edits;
-                let mut touched = Vec::new();
-                if took_effect {
-                    match self.changes.get(&(name, draft.message.clone())) {
-                        Some(change) => touched = apply(change, &mut content),
-                        None => self.broken(format!(
-                            "version {} of {name} is nobody's: {}",
-                            at + 1,
-                            draft.message
-                        )),
-                    }
-                }
-                versions.push(Written {
-                    epoch: draft.epoch,
-                    message: draft.message.clone(),
-                    took_effect,
-                    touched,
-                    content: content.clone(),
-                });
-            }
+        let mut parts = Parts::new();
+        let mut waiting = std::mem::take(&mut self.drafts);
+        // Parents come before their forks.
+        let ready = |waiting: &BTreeMap<&'static str, Vec<Draft>>| {
+            let origin = |drafts: &[Draft]| drafts.first().and_then(|first| first.origin.clone());
+            let found = waiting.iter().find(|(_, drafts)| {
+                origin(drafts).is_none_or(|origin| !waiting.contains_key(origin.name.as_str()))
+            });
+            found.map(|(name, _)| *name)
+        };
+        while let Some(name) = ready(&waiting) {
+            let drafts = waiting.remove(name).unwrap_or_default();
+            let versions = self.tell_one(name, &drafts, &mut parts);
             self.truth.versions.insert(name, versions);
         }
         for (transaction, (done, all)) in parts {
@@ -252,20 +332,74 @@ impl Check<'_> {
         }
     }
 
+    fn tell_one(
+        &mut self,
+        name: &'static str,
+        drafts: &[Draft],
+        parts: &mut Parts,
+    ) -> Vec<Written> {
+        let mut content = Items::new();
+        let mut versions = Vec::new();
+        for (at, draft) in drafts.iter().enumerate() {
+            let next = drafts.get(at + 1);
+            let happened = match &draft.prepared {
+                None => true,
+                Some(prepared) => {
+                    let happened = self.fate(name, at, prepared, next);
+                    let (done, all) = parts.entry(prepared.transaction).or_default();
+                    *done += usize::from(happened);
+                    *all = prepared.manifests.len();
+                    happened
+                }
+            };
+            let mut took_effect = happened && draft.has_edits;
+            let mut touched = Vec::new();
+            if let Some(origin) = &draft.origin {
+                // Nobody's commit is this version, and yet it has items.
+                took_effect = false;
+                content = self.forked(name, origin);
+                touched = content.keys().cloned().collect();
+            } else if took_effect {
+                match self.changes.get(&(name, draft.message.clone())) {
+                    Some(change) => touched = apply(change, &mut content),
+                    None => self.broken(format!(
+                        "version {} of {name} is nobody's: {}",
+                        at + 1,
+                        draft.message
+                    )),
+                }
+            }
+            versions.push(Written {
+                epoch: draft.epoch,
+                message: draft.message.clone(),
+                took_effect,
+                touched,
+                content: content.clone(),
+            });
+        }
+        versions
+    }
+
+    /// What a fork begins with: the items of its parent, and copies of their blobs.
+    fn forked(&mut self, fork: &'static str, origin: &Origin) -> Items {
+        let Origin { name, version } = origin;
+        self.truth.origins.insert(fork, (name.clone(), *version));
+        let at = usize::try_from(version.saturating_sub(1)).unwrap_or(usize::MAX);
+        let parent = self.truth.versions.get(name.as_str());
+        let mut content = parent
+            .and_then(|versions| versions.get(at))
+            .map_or_else(Items::new, |version| version.content.clone());
+        for blob in content.values_mut().flat_map(|item| &mut item.blobs) {
+            blob.generation = 0;
+        }
+        content
+    }
+
     /// Whether a prepared version took effect.
     fn fate(&mut self, name: &str, at: usize, prepared: &Prepared, next: Option<&Draft>) -> bool {
         let decided = self.decisions.get(&prepared.transaction);
-        let (happened, unsure) = match decided {
-            None => (false, false),
-            Some((decision, at_ms)) => {
-                let at = StoreTime { unix_ms: *at_ms };
-                let age_ms = decision
-                    .begun_at
-                    .map_or(0, |begun_at| at.since_ms(begun_at));
-                let unsure = decision.commits && age_ms.abs_diff(TRANSACTION_MS_MAX) < UNSURE_MS;
-                (decision.takes_effect(Some(at)), unsure)
-            }
-        };
+        let (happened, unsure) =
+            decided.map_or((false, false), |decided| (decided.happened, decided.unsure));
         let Some(next) = next else { return happened };
         let said = next.fate;
         if said != Some(happened) && !unsure {
@@ -342,6 +476,7 @@ impl Draft {
             has_edits: version.header.record_count > 0,
             is_full: version.is_full(),
             generation: version.sweep.generation.0,
+            origin: version.origin,
             fate: version.fate,
             prepared: version.prepared,
         })

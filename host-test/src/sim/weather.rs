@@ -88,6 +88,10 @@ pub struct Weather {
     pub grace_ms: (u32, u32),
     /// The clock margin of the leases.
     pub lease_margin_ms: u32,
+    /// The longest pause of a writer for thought.
+    pub thought_ms: u64,
+    /// The longest pause of whoever trims, merges or sweeps.
+    pub collect_ms: u64,
 }
 
 const HOUR_MS: u64 = 3_600_000;
@@ -130,7 +134,39 @@ impl Weather {
             rate_ppm: rate_ppm as u32,
             grace_ms: (grace_ms as u32, margin_ms as u32),
             lease_margin_ms: 1_000 + 2 * skew_ms as u32,
+            thought_ms: 4_000,
+            collect_ms: 60_000,
         }
+    }
+
+    /// Much sleeps and arrives late, where little has to age before it goes.
+    pub fn sleepy(&mut self) {
+        const LONG_MS: u64 = 600_000;
+        self.rates = Rates {
+            pause: 0.05,
+            late: 0.05,
+            duplicate: 0.05,
+            corrupt_reply: 0.0,
+            ..Rates::bad_day().times(0.2)
+        };
+        self.spans.pause = Duration::from_secs(5)..=Duration::from_millis(LONG_MS);
+        self.spans.late = Duration::from_secs(5)..=Duration::from_millis(LONG_MS);
+        self.spans.skew = Duration::from_millis(50);
+        self.lease_margin_ms = 1_100;
+        self.grace_ms = (8_000, 2_000);
+        self.killed_one_in = 40;
+        self.collect_ms = 10_000;
+    }
+
+    /// Everybody writes as fast as they can, to a store that is far away.
+    pub fn crowd(&mut self) {
+        let way = Duration::from_millis(20)..=Duration::from_millis(120);
+        self.rates = Rates::bad_day().times(0.3);
+        (self.spans.request, self.spans.reply) = (way.clone(), way);
+        self.killed_one_in = 40;
+        self.write_interval = Duration::from_millis(50);
+        self.thought_ms = 300;
+        self.collect_ms = 10_000;
     }
 }
 
@@ -185,8 +221,10 @@ mod tests {
 
     #[test]
     fn everything_that_must_happen_is_owed() {
-        for seed in 0..20 {
-            let weather = Weather::drawn(&mut Seeded::new(seed));
+        let bends: [fn(&mut Weather); 3] = [|_| {}, Weather::sleepy, Weather::crowd];
+        for (seed, bend) in (0..60).zip(bends.into_iter().cycle()) {
+            let mut weather = Weather::drawn(&mut Seeded::new(seed));
+            bend(&mut weather);
             let mut names: BTreeSet<&str> = weather.owed.iter().map(Fault::name).collect();
             names.extend(Mishap::ALL.map(Mishap::name));
             names.extend([CLOCK_RATE, SKEW, WRITE_TOO_SOON]);

@@ -75,7 +75,7 @@ impl Arguments {
 pub fn help() -> String {
     let scenarios = SCENARIOS
         .iter()
-        .map(|scenario| format!("  {:8}  {}\n", scenario.name, scenario.summary));
+        .map(|scenario| format!("  {:9} {}\n", scenario.name, scenario.summary));
     format!("{HELP}\nScenarios:\n\n{}", scenarios.collect::<String>())
 }
 
