@@ -706,6 +706,64 @@ fn a_reader_that_follows_a_writer_asks_once_more_than_there_are_segments() {
 }
 
 #[test]
+fn a_replay_in_order_reads_each_segment_once() {
+    // Of one record each, and in all more than instances keep between reads.
+    for (segments, bytes) in [(20_u32, 4 << 20), (300, 100), (5, 8 << 20)] {
+        let world = World::new();
+        let writer = world.instance();
+        for _ in 0..segments {
+            world
+                .run(writer.append("l", &[vec![b'x'; bytes]], &AppendOptions::SHARED))
+                .unwrap();
+        }
+        world.take_counts();
+        let reader = world.instance();
+        let mut cursor = Cursor::at(0);
+        while cursor.offset < segments.into() {
+            match world.run(reader.read("l", cursor, ALL)).unwrap() {
+                ReadOutcome::Records(entries, next) if !entries.is_empty() => cursor = next,
+                other => panic!("{other:?}"),
+            }
+        }
+        let counts = world.take_counts();
+        // The newest header, the state, which a record that is as old as the reply needs
+        // again, and the slot behind the end.
+        let most = segments + 4;
+        assert!(
+            counts.get("GET").is_some_and(|gets| *gets <= most) && counts.get("LIST") <= Some(&2),
+            "{segments} of {bytes} bytes: {counts:?}"
+        );
+    }
+}
+
+#[test]
+fn a_large_segment_is_read_once_however_little_each_read_takes() {
+    let world = World::new();
+    let records = vec![vec![b'x'; 2 << 20]; 4];
+    world
+        .run(
+            world
+                .instance()
+                .append("l", &records, &AppendOptions::SHARED),
+        )
+        .unwrap();
+    let reader = world.instance();
+    let limit = ReadLimit {
+        records: 1,
+        bytes: 1_000,
+    };
+    let mut cursor = Cursor::at(0);
+    for number in 0..4 {
+        world.take_counts();
+        match world.run(reader.read("l", cursor, limit)).unwrap() {
+            ReadOutcome::Records(entries, next) if entries.len() == 1 => cursor = next,
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(world.take_total() == 0, number > 0, "record {number}");
+    }
+}
+
+#[test]
 fn any_offset_and_time_is_found_in_a_logarithmic_number_of_requests() {
     let world = World::new();
     let writer = world.instance();

@@ -19,7 +19,8 @@ use crate::list::list;
 use crate::slots::{Grace, StateReply, at_key, refused};
 use crate::token::Epoch;
 
-/// An instance keeps this many bytes of segments that it has read ahead.
+/// An instance keeps this many bytes of segments that it has read ahead, or one
+/// segment, within which the last read ended.
 const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// One round of reading ahead asks for about this many bytes at most: all that one read
@@ -29,6 +30,10 @@ pub(super) const AHEAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Reading ahead this far without knowing the tail would ask for segments that do
 /// not exist, at a cost of more than the one listing that tells.
 const AHEAD_BLIND_MAX: usize = 4;
+
+/// Where the tail is known to be far, each round asks for so many times as many
+/// segments as the one before. Not for all at once: the next ones may be larger.
+const AHEAD_GROWTH: usize = 8;
 
 /// The first pause between polls of a waiting read.
 const POLL_FIRST_MS: u64 = 20;
@@ -483,8 +488,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         let mut exist = self.remembered_tail().as_ref().map_or(0, known);
         exist = exist.max(ahead.exist_until.0.saturating_sub(slot.0));
         if exist == 0 {
-            if wanted <= AHEAD_BLIND_MAX {
-                return Ok(Ask::For(wanted));
+            let blind = ahead.grown(2);
+            if wanted.min(blind) <= AHEAD_BLIND_MAX {
+                return Ok(Ask::For(wanted.min(blind)));
             }
             let newest = self.chain.newest(self.store()).await?;
             ahead.exist_until = newest.slot.and_then(Slot::next).unwrap_or(Slot::FIRST);
@@ -493,9 +499,9 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 return Ok(Ask::Nothing(newest.observed_at));
             }
         }
-        Ok(Ask::For(
-            wanted.min(usize::try_from(exist).unwrap_or(usize::MAX)),
-        ))
+        let exist = usize::try_from(exist).unwrap_or(usize::MAX);
+        let grown = ahead.grown(AHEAD_GROWTH).saturating_mul(AHEAD_GROWTH);
+        Ok(Ask::For(wanted.min(exist).min(grown)))
     }
 
     pub(super) fn slotted(
@@ -587,8 +593,8 @@ pub(super) struct Ahead {
     pub(super) fetched: VecDeque<(Slot, Fetched)>,
     /// Which records are in packs, if any of those that are read may be.
     pub(super) merged: Option<MergedPart>,
-    /// Rounds of requests so far. From the second on, each asks for twice as many as
-    /// the one before.
+    /// Rounds of requests so far. The first asks for one segment, to learn how large
+    /// they are.
     rounds: u32,
     /// Bytes and records of the last segment: a guess at the next ones.
     segment_bytes: usize,
@@ -623,7 +629,6 @@ impl Ahead {
         if self.rounds == 0 {
             return 1;
         }
-        let by_rounds = 1_usize << self.rounds.saturating_sub(1).min(6);
         let records_left = usize::try_from(limit.records)
             .unwrap_or(usize::MAX)
             .saturating_sub(entries);
@@ -632,10 +637,12 @@ impl Ahead {
             .unwrap_or(usize::MAX)
             .min(AHEAD_BYTES_MAX);
         let by_bytes = bytes.div_ceil(self.segment_bytes.max(1));
-        by_rounds
-            .min(by_records)
-            .min(by_bytes)
-            .clamp(1, BATCH_OBJECTS_MAX)
+        by_records.min(by_bytes).clamp(1, BATCH_OBJECTS_MAX)
+    }
+
+    /// What 1 has become after the rounds behind the first, `times` as much in each.
+    fn grown(&self, times: usize) -> usize {
+        times.saturating_pow(self.rounds.saturating_sub(1))
     }
 }
 
@@ -656,19 +663,12 @@ impl SegmentCache {
         }
     }
 
-    fn keep(&mut self, name: &Name, ended: Slot, ahead: Ahead) {
-        let mut fetched = ahead.fetched;
+    fn keep(&mut self, name: &Name, ended: Slot, mut ahead: Ahead) {
         let mut bytes = 0_usize;
-        fetched.retain(|(_, fetched)| {
+        ahead.fetched.retain(|(slot, fetched)| {
             bytes = bytes.saturating_add(fetched.segment.memory_bytes());
-            bytes <= CACHE_BYTES_MAX
+            bytes <= CACHE_BYTES_MAX || *slot == ended
         });
-        let kept = Ahead {
-            fetched,
-            merged: ahead.merged,
-            rounds: ahead.rounds,
-            ..Ahead::default()
-        };
-        self.ended = Some((name.clone(), ended, kept));
+        self.ended = Some((name.clone(), ended, ahead));
     }
 }
