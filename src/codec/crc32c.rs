@@ -16,17 +16,20 @@ const REVERSED_DIVISOR: u32 = 0x82f6_3b78;
 /// The remainder of each byte.
 static TABLE: [u32; 256] = table();
 
-/// How many words behind a word those are to which it can be added instead.
-const DISTANCES: [usize; 5] = [NEAREST, 155, 170, 195, FARTHEST];
-const NEAREST: usize = 65;
-const FARTHEST: usize = 209;
+/// The exponents of y below the highest.
+const EXPONENTS: [usize; 5] = [0, 14, 39, 54, 144];
+
+/// The highest exponent: so far before the others lies the word that is taken out.
+const SPAN_WORDS: usize = 209;
 
 /// So many words are folded in one run, none of which needs another of them.
-const RUN_WORDS: usize = NEAREST;
-const BLOCK_RUNS: usize = 8;
+const RUN_WORDS: usize = SPAN_WORDS - 144;
+
+/// So many runs are made before what the next ones need is moved to the front.
+const RUNS_MAX: usize = 16;
 
 /// What is shorter is not worth folding.
-const FOLD_WORDS_MIN: usize = FARTHEST + RUN_WORDS;
+const FOLD_WORDS_MIN: usize = SPAN_WORDS + RUN_WORDS;
 
 #[allow(
     clippy::indexing_slicing,
@@ -70,30 +73,29 @@ fn by_table(state: u32, bytes: &[u8]) -> u32 {
 
 /// The state behind `bytes`, which start with `words`.
 fn folded(state: u32, bytes: &[u8], words: &[[u8; 8]]) -> u32 {
-    // The words before the next one, as they were when they were folded, and room for
-    // a block of further ones.
-    let mut window = [0_u64; FARTHEST + RUN_WORDS * BLOCK_RUNS];
-    // The state is added to the first bytes: as a word that lies so far before them.
+    // The words before the next one, with all that was added to them, and room for
+    // the next ones.
+    let mut window = [0; SPAN_WORDS + RUN_WORDS * RUNS_MAX];
+    // The state is added to the first bytes, as if it had been taken out before them.
     if let Some(first) = window.first_mut() {
         *first = state.into();
     }
-    let count = words.len().saturating_sub(FARTHEST) / RUN_WORDS * RUN_WORDS;
+    let count = words.len().saturating_sub(SPAN_WORDS) / RUN_WORDS * RUN_WORDS;
     let (gone, left) = words.split_at_checked(count).unwrap_or_default();
-    for block in gone.chunks(RUN_WORDS * BLOCK_RUNS) {
-        for (run, words) in block.chunks(RUN_WORDS).enumerate() {
-            let (before, next) = window.split_at_mut(FARTHEST + run * RUN_WORDS);
-            let [a, b, c, d, e] = DISTANCES.map(|distance| last(before, distance));
-            let sources = a.iter().zip(b).zip(c).zip(d).zip(e);
-            for ((next, word), ((((a, b), c), d), e)) in next.iter_mut().zip(words).zip(sources) {
-                *next = u64::from_le_bytes(*word) ^ a ^ b ^ c ^ d ^ e;
+    for runs in gone.as_chunks().0.chunks(RUNS_MAX) {
+        for (run, words) in runs.iter().enumerate() {
+            let window = window.get_mut(run * RUN_WORDS..);
+            if let Some(window) = window.and_then(<[_]>::first_chunk_mut) {
+                fold(window, words);
             }
         }
-        window.copy_within(block.len()..block.len() + FARTHEST, 0);
+        let end = runs.len() * RUN_WORDS;
+        window.copy_within(end..end + SPAN_WORDS, 0);
     }
-    let mut added = [0; FARTHEST];
-    let before = window.get(..FARTHEST).unwrap_or_default();
-    for distance in DISTANCES {
-        for (added, word) in added.iter_mut().zip(last(before, distance)) {
+    let mut added = [0; SPAN_WORDS];
+    for exponent in EXPONENTS {
+        let taken_out = window.get(exponent..SPAN_WORDS).unwrap_or_default();
+        for (added, word) in added.iter_mut().zip(taken_out) {
             *added ^= word;
         }
     }
@@ -102,14 +104,22 @@ fn folded(state: u32, bytes: &[u8], words: &[[u8; 8]]) -> u32 {
         let word = u64::from_le_bytes(*word) ^ added;
         state = by_table(state, &word.to_le_bytes());
     }
-    let rest = bytes.get((count + FARTHEST) * 8..).unwrap_or_default();
+    let rest = bytes.get((count + SPAN_WORDS) * 8..).unwrap_or_default();
     by_table(state, rest)
 }
 
-/// The last `count` of some words.
-fn last(words: &[u64], count: usize) -> &[u64] {
-    let start = words.len().saturating_sub(count);
-    words.get(start..).unwrap_or_default()
+/// Takes `words` out, given those before them.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "no sum is as large as the length, as the compiler sees"
+)]
+fn fold(window: &mut [u64; SPAN_WORDS + RUN_WORDS], words: &[[u8; 8]; RUN_WORDS]) {
+    let [a, b, c, d, e] = EXPONENTS;
+    for at in 0..RUN_WORDS {
+        let added = window[at + a] ^ window[at + b] ^ window[at + c] ^ window[at + d];
+        let word = u64::from_le_bytes(words[at]) ^ added ^ window[at + e];
+        window[at + SPAN_WORDS] = word;
+    }
 }
 
 #[cfg(test)]
@@ -135,7 +145,7 @@ mod tests {
         .take(40_000)
         .collect();
         let least = FOLD_WORDS_MIN * 8;
-        let block = RUN_WORDS * BLOCK_RUNS * 8;
+        let block = RUN_WORDS * RUNS_MAX * 8;
         for length in [least, least + block, least + 2 * block] {
             for length in length - 9..length + 9 {
                 let bytes = &bytes[3..3 + length];
