@@ -3,7 +3,7 @@
 use super::canonical_request::{CanonicalRequest, Query, SignedHeaders};
 use super::config::Config;
 use super::encoding::decimal;
-use super::signature::{ALGORITHM, Signer, sha256_hex};
+use super::signature::{ALGORITHM, SHA256_HEX_EMPTY, Signer, sha256_hex};
 use super::time::AmzDate;
 
 /// The methods that are used.
@@ -63,7 +63,7 @@ impl<'a> Request<'a> {
     /// A request whose body, if any, is covered by the signature.
     #[must_use]
     pub fn new(method: Method, path: String, query: Query, body: Option<&'a [u8]>) -> Self {
-        let payload = sha256_hex(body.unwrap_or_default());
+        let payload = body.map_or_else(|| SHA256_HEX_EMPTY.to_owned(), sha256_hex);
         Self {
             method,
             path,

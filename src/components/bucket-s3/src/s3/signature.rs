@@ -19,13 +19,18 @@ pub const SERVICE: &str = "s3";
 
 const SHA256_BLOCK_BYTES: usize = 64;
 
+/// [`sha256_hex`] of nothing.
+pub const SHA256_HEX_EMPTY: &str =
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// Hexadecimal SHA-256.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes).as_slice())
 }
 
-fn hmac_sha256(key: &[u8], message: &str) -> [u8; 32] {
+/// HMAC-SHA256 with a key that has been taken in.
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
     // HMAC hashes a key that is longer than a block and pads a shorter one
     // (RFC 2104); with the block made here, the constructor cannot fail.
     let mut block = [0; SHA256_BLOCK_BYTES];
@@ -39,9 +44,12 @@ fn hmac_sha256(key: &[u8], message: &str) -> [u8; 32] {
     for (to, from) in block.iter_mut().zip(short) {
         *to = *from;
     }
-    let mut mac = Hmac::<Sha256>::new(&block.into());
-    mac.update(message.as_bytes());
-    mac.finalize().into_bytes().into()
+    Hmac::new(&block.into())
+}
+
+fn hmac_sha256(mut key: Hmac<Sha256>, message: &str) -> [u8; 32] {
+    key.update(message.as_bytes());
+    key.finalize().into_bytes().into()
 }
 
 /// What a signature is valid for.
@@ -73,27 +81,23 @@ pub fn string_to_sign(request: &CanonicalRequest<'_>, scope: &Scope<'_>, at: &Am
     .join("\n")
 }
 
-/// A signing key, derived for one day, region and service.
-#[derive(Clone)]
-struct SigningKey([u8; 32]);
-
-impl SigningKey {
-    fn derive(secret: &Secret, scope: &Scope<'_>, date: &str) -> Self {
-        let start = ["AWS4", secret.expose()].concat();
-        let day = hmac_sha256(start.as_bytes(), date);
-        let region = hmac_sha256(&day, scope.region);
-        let service = hmac_sha256(&region, scope.service);
-        Self(hmac_sha256(&service, "aws4_request"))
+/// The signing key, for one day, region and service.
+fn derive(secret: &Secret, scope: &Scope<'_>, date: &str) -> Hmac<Sha256> {
+    let start = ["AWS4", secret.expose()].concat();
+    let mut key = keyed(start.as_bytes());
+    for part in [date, scope.region, scope.service, "aws4_request"] {
+        key = keyed(&hmac_sha256(key, part));
     }
+    key
 }
 
 /// Signs for one secret and scope. Keeps the key of the last day that it signed
-/// for: deriving it takes four of the five hash chains of a signature.
+/// for, taken in: that takes more hashing than all else in a request without a body.
 pub struct Signer {
     secret: Secret,
     region: String,
     service: &'static str,
-    key: RefCell<Option<(String, SigningKey)>>,
+    key: RefCell<Option<(String, Hmac<Sha256>)>>,
 }
 
 impl Signer {
@@ -125,11 +129,11 @@ impl Signer {
             Some(entry) if entry.0 == at.date() => entry,
             stale => stale.insert((
                 at.date().to_owned(),
-                SigningKey::derive(&self.secret, &self.scope(), at.date()),
+                derive(&self.secret, &self.scope(), at.date()),
             )),
         };
         hex(&hmac_sha256(
-            &key.0,
+            key.clone(),
             &string_to_sign(request, &self.scope(), at),
         ))
     }
@@ -140,15 +144,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_hash_of_nothing() {
+        assert_eq!(sha256_hex(b""), SHA256_HEX_EMPTY);
+    }
+
+    #[test]
     fn hmac_matches_rfc_4231() {
         // Test cases 2 and 6: a short key, and one longer than a block.
         assert_eq!(
-            hex(&hmac_sha256(b"Jefe", "what do ya want for nothing?")),
+            hex(&hmac_sha256(keyed(b"Jefe"), "what do ya want for nothing?")),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
         assert_eq!(
             hex(&hmac_sha256(
-                &[0xaa; 131],
+                keyed(&[0xaa; 131]),
                 "Test Using Larger Than Block-Size Key - Hash Key First"
             )),
             "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
