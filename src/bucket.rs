@@ -233,6 +233,15 @@ pub trait Bucket {
         reads: Vec<Read>,
     ) -> impl core::future::Future<Output = Vec<Result<Reply, BucketError>>>;
 
+    /// Tells which objects [`Bucket::get_many`] will probably read whole next. Waits
+    /// for nothing.
+    ///
+    /// A provider may send these requests at once. It may use a reply that shows an
+    /// object, of which the caller knows that it never changes; that an object is
+    /// absent, or a failure, counts only if it was seen after it was asked for.
+    /// What was expected before and is not any more is given up.
+    fn expect(&self, _keys: Vec<String>) {}
+
     /// Writes an object if its precondition holds.
     fn put(
         &self,

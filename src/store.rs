@@ -180,6 +180,11 @@ impl<B: Bucket, E: Env> Store<B, E> {
         replies
     }
 
+    /// Tells which objects will probably be read whole next. Counts when they are.
+    pub(crate) fn expect(&self, keys: Vec<String>) {
+        self.bucket.expect(keys);
+    }
+
     /// Sends one write, once. The caller decides what follows.
     pub(crate) async fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
         self.count(|receipt| receipt.puts += 1);

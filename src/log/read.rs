@@ -35,6 +35,9 @@ const AHEAD_BLIND_MAX: usize = 4;
 /// segments as the one before. Not for all at once: the next ones may be larger.
 const AHEAD_GROWTH: usize = 8;
 
+/// Requests are sent at once for what this many further reads will ask for.
+const EXPECTED_READS_MAX: usize = 3;
+
 /// The first pause between polls of a waiting read.
 const POLL_FIRST_MS: u64 = 20;
 
@@ -404,6 +407,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             Ask::Nothing(observed_at) => return Ok(Slotted::Absent(observed_at)),
         };
         let slots = list((slot.0..).take(count.max(1)).map(Slot));
+        self.expect(slot, slots.len(), run);
         let read = |slot: &Slot| Read::all(self.chain.keys.slot(*slot));
         let reads = list(slots.iter().map(read));
         let replies = self.store().get_many(reads).await;
@@ -470,6 +474,34 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         Ok(())
     }
 
+    /// Has requests sent at once for segments that the next reads will probably ask
+    /// for, behind the `asked` ones from `slot` on, as far as they are known to exist.
+    ///
+    /// None before a read that goes on where another one ended, and then, read by
+    /// read, for no more than was read before: who stops has wasted little.
+    fn expect(&self, slot: Slot, asked: usize, run: &Run) {
+        let reads = usize::try_from(run.ahead.resumed).unwrap_or(usize::MAX);
+        if reads == 0 {
+            return;
+        }
+        let each = run.ahead.window(run.limit, run.limit.bytes, 0);
+        let count = asked
+            .saturating_add(each.saturating_mul(reads.min(EXPECTED_READS_MAX)))
+            .min(BATCH_OBJECTS_MAX)
+            .min(self.known_to_exist(slot, &run.ahead));
+        let slots = (slot.0..).take(count).map(Slot);
+        let keys = slots.map(|slot| self.chain.keys.slot(slot));
+        self.store().expect(list(keys));
+    }
+
+    /// How many segments from `slot` on are known to exist.
+    fn known_to_exist(&self, slot: Slot, ahead: &Ahead) -> usize {
+        let tail = self.remembered_tail();
+        let next = tail.and_then(|tail| tail.next_slot().ok());
+        let next = next.map_or(ahead.exist_until, |next| next.max(ahead.exist_until));
+        usize::try_from(next.0.saturating_sub(slot.0)).unwrap_or(usize::MAX)
+    }
+
     /// How many of the `wanted` segments from `slot` on can be read at once without
     /// asking for many that do not exist.
     async fn worth_asking(
@@ -481,12 +513,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if wanted <= 1 {
             return Ok(Ask::For(1));
         }
-        let known = |tail: &Tail| {
-            tail.next_slot()
-                .map_or(0, |next| next.0.saturating_sub(slot.0))
-        };
-        let mut exist = self.remembered_tail().as_ref().map_or(0, known);
-        exist = exist.max(ahead.exist_until.0.saturating_sub(slot.0));
+        let mut exist = self.known_to_exist(slot, ahead);
         if exist == 0 {
             let blind = ahead.grown(2);
             if wanted.min(blind) <= AHEAD_BLIND_MAX {
@@ -494,12 +521,11 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             }
             let newest = self.chain.newest(self.store()).await?;
             ahead.exist_until = newest.slot.and_then(Slot::next).unwrap_or(Slot::FIRST);
-            exist = ahead.exist_until.0.saturating_sub(slot.0);
+            exist = self.known_to_exist(slot, ahead);
             if exist == 0 {
                 return Ok(Ask::Nothing(newest.observed_at));
             }
         }
-        let exist = usize::try_from(exist).unwrap_or(usize::MAX);
         let grown = ahead.grown(AHEAD_GROWTH).saturating_mul(AHEAD_GROWTH);
         Ok(Ask::For(wanted.min(exist).min(grown)))
     }
@@ -596,6 +622,8 @@ pub(super) struct Ahead {
     /// Rounds of requests so far. The first asks for one segment, to learn how large
     /// they are.
     rounds: u32,
+    /// How many reads in a row went on where the one before ended.
+    resumed: u32,
     /// Bytes and records of the last segment: a guess at the next ones.
     segment_bytes: usize,
     segment_records: usize,
@@ -658,7 +686,10 @@ impl SegmentCache {
     /// What was read ahead for a read that goes on at `slot`.
     fn resume(&mut self, name: &Name, slot: Slot) -> Ahead {
         match self.ended.take() {
-            Some((ended, at, ahead)) if ended == *name && at == slot => ahead,
+            Some((ended, at, mut ahead)) if ended == *name && at == slot => {
+                ahead.resumed = ahead.resumed.saturating_add(1);
+                ahead
+            }
             _ => Ahead::default(),
         }
     }

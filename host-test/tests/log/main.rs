@@ -10,6 +10,7 @@
 //! * `merging`: old segments in packs.
 //! * `misfortune`: one fault at a time.
 //! * `misuse`: wrong settings and wrong arguments.
+//! * `reading`: requests that are sent before they are asked for.
 //! * `damage`: objects that are not what they should be.
 //! * `workload`: seeded random runs on a very bad day.
 
@@ -20,4 +21,5 @@ mod damage;
 mod merging;
 mod misfortune;
 mod misuse;
+mod reading;
 mod workload;

@@ -1,13 +1,19 @@
 //! The port on this host's bucket, as plain functions: what the component exports,
 //! and what a component calls that has this crate linked in.
 
+use core::cell::RefCell;
+use core::pin::Pin;
+use core::task::{Context, Waker};
 use std::rc::Rc;
 
 use crate::bindings::wasi::cli::environment;
 use crate::overlap::{Task, run, run_all};
 use crate::s3::bucket::Bucket;
 use crate::s3::config::Config;
-use crate::s3::port::{Error, MAX_BATCH, Page, Presigned, PutOutcome, Read, Reply, Write};
+use crate::s3::port::{
+    Error, Found, MAX_BATCH, Page, Presigned, PutOutcome, Read, Reply, Span, Write,
+};
+use crate::s3::response::Budget;
 use crate::wasi_http::WasiHttp;
 
 /// What a task that was never run would leave. None is.
@@ -24,6 +30,14 @@ thread_local! {
         });
 }
 
+/// A read under way.
+type Begun = Pin<Box<dyn Future<Output = Result<Reply, Error>>>>;
+
+thread_local! {
+    /// Reads under way that nobody has asked for yet.
+    static EXPECTED: RefCell<Vec<(Read, Begun)>> = const { RefCell::new(Vec::new()) };
+}
+
 fn bucket() -> Instance {
     INSTANCE.with(Clone::clone)
 }
@@ -37,6 +51,45 @@ fn batch(size: usize) -> Instance {
     bucket()
 }
 
+fn begin(bucket: Rc<Bucket<WasiHttp>>, read: Read, budget: Rc<Budget>) -> Begun {
+    Box::pin(async move { bucket.get(&read, &budget).await })
+}
+
+/// Begins to read whole objects that will probably be asked for next, and gives up
+/// what was begun before and is no longer expected.
+///
+/// Sends as many requests as may be under way, none if that is 1. Their replies stay
+/// with the host until [`get_many`] asks for them. That an instance is dropped or
+/// stopped meanwhile wastes them and nothing else.
+pub fn expect(keys: Vec<String>) {
+    let Ok(bucket) = bucket() else {
+        return;
+    };
+    let most = bucket.config().limits.in_flight;
+    let most = if most > 1 { most } else { 0 };
+    let mut before = EXPECTED.take();
+    let mut expected = Vec::new();
+    let budget = Rc::new(bucket.budget());
+    let mut context = Context::from_waker(Waker::noop());
+    for key in keys.into_iter().take(most) {
+        let read = Read {
+            key,
+            span: Span::All,
+            unless: None,
+        };
+        let at = before.iter().position(|(begun, _)| *begun == read);
+        let mut reply = match at {
+            Some(at) => before.swap_remove(at).1,
+            None => begin(bucket.clone(), read.clone(), budget.clone()),
+        };
+        // Its first step sends the request. What fails there will fail again.
+        if at.is_some() || reply.as_mut().poll(&mut context).is_pending() {
+            expected.push((read, reply));
+        }
+    }
+    EXPECTED.set(expected);
+}
+
 /// The results of several reads, in their order. Their requests overlap.
 pub fn get_many(reads: Vec<Read>) -> Vec<Result<Reply, Error>> {
     let bucket = match batch(reads.len()) {
@@ -44,10 +97,26 @@ pub fn get_many(reads: Vec<Read>) -> Vec<Result<Reply, Error>> {
         Err(error) => return vec![Err(error); reads.len()],
     };
     let mut replies = vec![Err(UNFINISHED); reads.len()];
-    let budget = bucket.budget();
+    let budget = Rc::new(bucket.budget());
     let mut tasks = Vec::with_capacity(reads.len());
-    for (reply, read) in replies.iter_mut().zip(&reads) {
-        let task = async { *reply = bucket.get(read, &budget).await };
+    for (reply, read) in replies.iter_mut().zip(reads) {
+        let begun = EXPECTED.with_borrow_mut(|expected| {
+            let at = expected.iter().position(|(begun, _)| *begun == read)?;
+            Some(expected.swap_remove(at).1)
+        });
+        let (bucket, budget) = (&bucket, &budget);
+        let task = async move {
+            // What was begun before it was asked for tells of an object that it is
+            // there. Anything else may have been true only then.
+            if let Some(begun) = begun {
+                *reply = begun.await;
+            }
+            let is_there =
+                matches!(reply, Ok(reply) if matches!(reply.found, Found::Object { .. }));
+            if !is_there {
+                *reply = begin(bucket.clone(), read, budget.clone()).await;
+            }
+        };
         tasks.push(Box::pin(task) as Task<'_>);
     }
     run_all(tasks, bucket.config().limits.in_flight);

@@ -138,7 +138,7 @@ pub enum Span {
 }
 
 /// One read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
     /// The key, unchecked.
     pub key: String,

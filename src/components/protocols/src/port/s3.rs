@@ -23,6 +23,10 @@ impl Bucket for Port {
         list(results.map(|result| result.map(from_reply).map_err(from_error)))
     }
 
+    fn expect(&self, keys: Vec<String>) {
+        provider::expect(keys);
+    }
+
     fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
         only(provider::put_many(vec![to_write(write)]))
             .map(from_outcome)

@@ -1,0 +1,157 @@
+//! A reader that follows a log has the next segments on their way before it asks, and
+//! nothing that may happen to those requests changes what it reads.
+
+use crate::calls::{SHARED, entries};
+use anyhow::{Context, Result, ensure};
+use host_test::bindings::log::{AppendOutcome, ReadLimit};
+use host_test::faults::{Fault, Loss, on};
+use host_test::host::Instance;
+use host_test::readback::START;
+use host_test::store::Kind;
+use host_test::wire::Sent;
+use host_test::world::{World, simulate};
+use std::time::Duration;
+
+const SEGMENTS: u8 = 40;
+const LATENCY: Duration = Duration::from_millis(20);
+/// What two segments hold.
+const LIMIT: ReadLimit = ReadLimit {
+    records: 4,
+    bytes: u32::MAX,
+};
+
+/// A log of segments with two records each.
+async fn write(world: &World) -> Result<()> {
+    let mut writer = world.instance("writer").await?;
+    for number in 0..SEGMENTS {
+        let batch = [vec![number; 3], vec![number; 40_000]];
+        let outcome = writer.log().append("l", &batch, &SHARED).await??;
+        ensure!(matches!(outcome, AppendOutcome::Appended(_)), "{outcome:?}");
+    }
+    world.faults().latency(LATENCY);
+    Ok(())
+}
+
+/// Reads so many times, from the start, and leaves the store time in between. How long
+/// each read took.
+async fn read(world: &World, reader: &mut Instance, reads: u8) -> Result<Vec<Duration>> {
+    let mut cursor = START;
+    let mut waits = Vec::new();
+    for number in 0..reads {
+        let began = world.clock().elapsed();
+        let (read, next) = entries(reader.log().read("l", cursor, LIMIT).await?)?;
+        waits.push(world.clock().elapsed() - began);
+        ensure!(read.len() == 4, "{} records", read.len());
+        for (at, entry) in (0..).zip(&read) {
+            ensure!(entry.offset == u64::from(number) * 4 + at);
+            ensure!(
+                entry
+                    .body
+                    .iter()
+                    .all(|byte| u64::from(*byte) == entry.offset / 2)
+            );
+        }
+        cursor = next;
+        world.pass(LATENCY * 4).await;
+    }
+    Ok(waits)
+}
+
+/// Segments that the store was asked for whole.
+fn segments(world: &World) -> usize {
+    let is_whole = |sent: &&Sent| {
+        sent.request.kind == Kind::Get
+            && sent.request.key.contains("/_slot/")
+            && sent.outcome.as_deref() != Some("206")
+    };
+    let sent = world.sent();
+    let by_reader = sent.iter().filter(|sent| sent.instance == "reader");
+    by_reader.filter(is_whole).count()
+}
+
+#[test]
+fn a_reader_in_order_soon_waits_for_nothing() -> Result<()> {
+    simulate(11, async |world| {
+        write(world).await?;
+        let mut reader = world.instance("reader").await?;
+        let waits = read(world, &mut reader, 20).await?;
+        assert_eq!(segments(world), usize::from(SEGMENTS), "each once");
+        assert!(waits[1..4].iter().all(|wait| *wait <= LATENCY), "{waits:?}");
+        assert!(waits[4..].iter().all(Duration::is_zero), "{waits:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_stops_reading_has_wasted_no_more_than_was_read() -> Result<()> {
+    for reads in 1..20 {
+        simulate(12, async |world| {
+            write(world).await?;
+            let mut reader = world.instance("reader").await?;
+            read(world, &mut reader, reads).await?;
+            let (used, asked) = (usize::from(reads) * 2, segments(world));
+            let wasted = asked - used;
+            assert!(wasted <= (used - 2).min(6), "{wasted} after {used}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_sent_early_where_one_request_is_allowed_at_a_time() -> Result<()> {
+    simulate(13, async |world| {
+        write(world).await?;
+        let one = world.instance("reader").with("IFMATCH_MAX_IN_FLIGHT", "1");
+        let mut reader = one.await?;
+        let waits = read(world, &mut reader, 8).await?;
+        assert_eq!(segments(world), 16);
+        assert!(waits.iter().all(|wait| *wait >= LATENCY * 2), "{waits:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_becomes_of_a_request_that_was_sent_early_changes_nothing() -> Result<()> {
+    let faults = [
+        Fault::Refuse,
+        Fault::LoseRequest(Loss::Reset),
+        Fault::LoseReply(Loss::Silence),
+        Fault::FailBefore(500),
+        Fault::SlowDown(503),
+        Fault::TruncateReply,
+        Fault::BreakReply,
+        Fault::HoldReply(Duration::from_secs(600)),
+    ];
+    for fault in faults {
+        simulate(14, async |world| {
+            write(world).await?;
+            let mut reader = world.instance("reader").await?;
+            // Most of these were sent early.
+            for nth in [12, 15, 16, 17, 30] {
+                let rule = on(Kind::Get).by("reader").nth(nth);
+                world.faults().script(rule.then(fault.clone()));
+            }
+            read(world, &mut reader, 20).await.map(drop)
+        })
+        .with_context(|| fault.name())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_pauses_for_an_hour_goes_on() -> Result<()> {
+    simulate(15, async |world| {
+        write(world).await?;
+        let mut reader = world.instance("reader").await?;
+        let mut cursor = START;
+        for number in 0..20_u64 {
+            let (read, next) = entries(reader.log().read("l", cursor, LIMIT).await?)?;
+            ensure!(read.first().is_some_and(|first| first.offset == number * 4));
+            ensure!(read.len() == 4);
+            cursor = next;
+            world.pass(Duration::from_secs(3600)).await;
+        }
+        Ok(())
+    })
+}
