@@ -7,7 +7,7 @@ use host_test::bindings::log::{AppendOutcome, ReadLimit};
 use host_test::faults::{Fault, Loss, on};
 use host_test::host::Instance;
 use host_test::readback::START;
-use host_test::store::Kind;
+use host_test::store::{BUCKET, Kind};
 use host_test::wire::Sent;
 use host_test::world::{World, simulate};
 use std::time::Duration;
@@ -152,6 +152,38 @@ fn a_reader_that_pauses_for_an_hour_goes_on() -> Result<()> {
             cursor = next;
             world.pass(Duration::from_secs(3600)).await;
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_absence_counts_only_if_it_was_seen_after_it_was_asked_for() -> Result<()> {
+    simulate(16, async |world| {
+        write(world).await?;
+        let keys = world.store().keys("log/l/_slot/");
+        let key = keys.iter().find(|key| key.ends_with(".10"));
+        let key = key.context("no such segment")?;
+        let mut reader = world.instance("reader").await?;
+        let mut cursor = START;
+        for number in 0..20 {
+            // The early requests of the fourth read reach as far as this segment.
+            let gone = match number {
+                3 => world.store().tamper(|store| store.remove(BUCKET, key))?,
+                _ => None,
+            };
+            ensure!(gone.is_some() == (number == 3));
+            let (read, next) = entries(reader.log().read("l", cursor, LIMIT).await?)?;
+            ensure!(read.len() == 4, "{} records in read {number}", read.len());
+            cursor = next;
+            world.pass(LATENCY * 4).await;
+            if let Some(gone) = gone {
+                let (body, modified_at) = (gone.body.clone(), gone.modified_at);
+                world
+                    .store()
+                    .tamper(|store| store.place(BUCKET, key, body, modified_at))?;
+            }
+        }
+        ensure!(segments(world) == usize::from(SEGMENTS) + 1, "sent again");
         Ok(())
     })
 }
