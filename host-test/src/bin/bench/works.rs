@@ -48,10 +48,10 @@ impl Scale {
     };
     /// For a look in passing.
     pub const QUICK: Self = Self {
-        turns: (60, 12),
-        segments: 1_000,
+        turns: (40, 6),
+        segments: 250,
         replay_bytes: 64 << 20,
-        contest: (Duration::from_millis(200), Duration::from_secs(2)),
+        contest: (Duration::from_millis(150), Duration::from_millis(1_200)),
         writers: &[4, 16],
         keys: 10_000,
     };
