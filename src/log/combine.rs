@@ -313,7 +313,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     /// a read if others have written.
     async fn combine(&self, batch: &Batch<'_>, contest: &mut Contest<'_>) -> Result<Turn, Error> {
         let expected = contest.tail.as_ref().map_or(64, |tail| tail.settled.len());
-        let limit = u32::try_from(2 * expected + 64).unwrap_or(PAGE_OBJECTS_MAX);
+        let limit = u32::try_from(2 * expected + 32).unwrap_or(PAGE_OBJECTS_MAX);
         let listing = self.listing(limit.min(PAGE_OBJECTS_MAX)).await?;
         let newest = listing.newest.unwrap_or(Slot::FIRST);
         if let Some(open) = &contest.open.offer

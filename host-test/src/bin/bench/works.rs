@@ -51,8 +51,8 @@ impl Scale {
         turns: (40, 6),
         segments: 250,
         replay_bytes: 64 << 20,
-        contest: (Duration::from_millis(150), Duration::from_millis(1_200)),
-        writers: &[4, 16],
+        contest: (Duration::from_millis(150), Duration::from_millis(2_500)),
+        writers: &[16],
         keys: 10_000,
     };
 

@@ -31,50 +31,49 @@ pub fn walk(document: &[u8], visit: &mut Visit<'_>) -> Result<(), Malformed> {
     let mut rest = text.trim_start_matches('\u{feff}');
     let mut open = Open::default();
     // Each turn consumes at least one byte of a document whose size is bounded.
-    while !rest.is_empty() {
-        rest = if let Some(rest) = rest.strip_prefix("</") {
-            let (tag, rest) = split(rest, b">")?;
-            open.leave(tag.trim_end_matches(SPACE), visit)?;
-            rest
-        } else if let Some(rest) = rest.strip_prefix("<!--") {
-            split(rest, b"-->")?.1
-        } else if let Some(rest) = rest.strip_prefix("<![CDATA[") {
-            let (data, rest) = split(rest, b"]]>")?;
-            open.append(data)?;
-            rest
-        } else if rest.starts_with("<!") {
-            return Err(Malformed("it has a document type definition"));
-        } else if let Some(rest) = rest.strip_prefix("<?") {
-            let (instruction, rest) = split(rest, b"?>")?;
-            if instruction.starts_with('>') {
-                return Err(NOT_WELL_FORMED);
+    while let Some(first) = rest.bytes().next() {
+        rest = match (first, rest.as_bytes().get(1)) {
+            (b'<', Some(b'/')) => {
+                let (tag, rest) = split(rest, 2, b'>')?;
+                open.leave(tag.trim_end_matches(SPACE), visit)?;
+                rest
             }
-            rest
-        } else if let Some(rest) = rest.strip_prefix('<') {
-            let (tag, rest) = split_at(rest, tag_bytes(rest), 1)?;
-            let (tag, is_empty) = match tag.strip_suffix('/') {
-                Some(tag) => (tag, true),
-                None => (tag, false),
-            };
-            let (name, _) = tag.split_once(SPACE).unwrap_or((tag, ""));
-            if name.is_empty() {
-                return Err(NOT_WELL_FORMED);
+            (b'<', Some(b'!')) => declaration(rest, &mut open)?,
+            (b'<', Some(b'?')) => {
+                let (instruction, rest) = split_once(rest, 2, "?>")?;
+                if instruction.starts_with('>') {
+                    return Err(NOT_WELL_FORMED);
+                }
+                rest
             }
-            open.enter(name)?;
-            if is_empty {
-                open.leave(name, visit)?;
+            (b'<', _) => {
+                let (tag, rest) = split_at(rest, 1, tag_bytes(rest), 1)?;
+                let (tag, is_empty) = match tag.strip_suffix('/') {
+                    Some(tag) => (tag, true),
+                    None => (tag, false),
+                };
+                let (name, _) = tag.split_once(SPACE).unwrap_or((tag, ""));
+                if name.is_empty() {
+                    return Err(NOT_WELL_FORMED);
+                }
+                open.enter(name)?;
+                if is_empty {
+                    open.leave(name, visit)?;
+                }
+                rest
             }
-            rest
-        } else if let Some(rest) = rest.strip_prefix('&') {
-            let (name, rest) = split(rest, b";")?;
-            let character = character(name).ok_or(Malformed("it has an unknown entity"))?;
-            open.append(character.encode_utf8(&mut [0; 4]))?;
-            rest
-        } else {
-            let markup = rest.bytes().position(|byte| matches!(byte, b'<' | b'&'));
-            let (data, rest) = split_at(rest, markup.or(Some(rest.len())), 0)?;
-            open.append(data)?;
-            rest
+            (b'&', _) => {
+                let (name, rest) = split(rest, 1, b';')?;
+                let character = character(name).ok_or(Malformed("it has an unknown entity"))?;
+                open.append(character.encode_utf8(&mut [0; 4]))?;
+                rest
+            }
+            _ => {
+                let markup = rest.bytes().position(|byte| matches!(byte, b'<' | b'&'));
+                let (data, rest) = split_at(rest, 0, markup.or(Some(rest.len())), 0)?;
+                open.append(data)?;
+                rest
+            }
         };
     }
     if !open.elements.is_empty() || !open.seen_root {
@@ -86,15 +85,49 @@ pub fn walk(document: &[u8], visit: &mut Visit<'_>) -> Result<(), Malformed> {
 const CUT_SHORT: Malformed = Malformed("it is cut short");
 const NOT_WELL_FORMED: Malformed = Malformed("it is not well-formed");
 
-/// What stands before and behind the first `end`.
-fn split<'a>(text: &'a str, end: &[u8]) -> Result<(&'a str, &'a str), Malformed> {
-    let mut windows = text.as_bytes().windows(end.len());
-    split_at(text, windows.position(|window| window == end), end.len())
+/// Passes over a comment, or takes what is quoted, and gives what stands behind it.
+fn declaration<'a>(text: &'a str, open: &mut Open<'_>) -> Result<&'a str, Malformed> {
+    if text.starts_with("<!--") {
+        return Ok(split_once(text, 4, "-->")?.1);
+    }
+    if text.starts_with("<![CDATA[") {
+        let (data, rest) = split_once(text, 9, "]]>")?;
+        open.append(data)?;
+        return Ok(rest);
+    }
+    Err(Malformed("it has a document type definition"))
 }
 
-/// What stands before `at`, and what stands so many bytes behind it.
-fn split_at(text: &str, at: Option<usize>, skipped: usize) -> Result<(&str, &str), Malformed> {
-    let parts = at.and_then(|at| Some((text.get(..at)?, text.get(at.checked_add(skipped)?..)?)));
+/// What stands between `start` and the first `end` behind it, and what follows.
+fn split(text: &str, start: usize, end: u8) -> Result<(&str, &str), Malformed> {
+    let mut bytes = text.bytes().skip(start);
+    let length = bytes.position(|byte| byte == end);
+    split_at(
+        text,
+        start,
+        length.map(|length| start.saturating_add(length)),
+        1,
+    )
+}
+
+fn split_once<'a>(text: &'a str, start: usize, end: &str) -> Result<(&'a str, &'a str), Malformed> {
+    let behind = text.get(start..).ok_or(CUT_SHORT)?;
+    behind.split_once(end).ok_or(CUT_SHORT)
+}
+
+/// What stands from `start` to `end`, and what stands so many bytes behind it.
+fn split_at(
+    text: &str,
+    start: usize,
+    end: Option<usize>,
+    skipped: usize,
+) -> Result<(&str, &str), Malformed> {
+    let parts = end.and_then(|end| {
+        Some((
+            text.get(start..end)?,
+            text.get(end.checked_add(skipped)?..)?,
+        ))
+    });
     parts.ok_or(CUT_SHORT)
 }
 
