@@ -3,9 +3,23 @@
 //! A guard is asked about where it stands. Without the feature `mutations`, which no
 //! artifact has, the answer is a constant and nothing of this is compiled.
 
-/// One guard. `docs/PROTOCOLS.md` and `docs/LEASES.md` say what each is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guard {
+// Each is written once, here, and is in the enum and in the list.
+macro_rules! guards {
+    ($($(#[$what:meta])* $name:ident,)*) => {
+        /// One guard. The documents on protocols, leases, manifests and collection say
+        /// what each is for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Guard {
+            $($(#[$what])* $name,)*
+        }
+
+        /// Every guard.
+        #[cfg(feature = "mutations")]
+        pub const ALL: &[Guard] = &[$(Guard::$name),*];
+    };
+}
+
+guards! {
     // What makes slots safe: `src/slots.rs`, `src/slots/`
     /// After a refusal, the commit id in the slot tells an own attempt.
     CommitIdAfterRefusal,
@@ -235,8 +249,7 @@ pub enum Guard {
     FateAboveTwice,
     /// A refusal by somebody who slept does not undo a transaction.
     RefusalCompared,
-    /// What was compared with a version whose fate is known from its decision alone is
-    /// compared again.
+    /// A comparison that relied on a decision alone is made again.
     FateCertain,
     /// A driver believes only what follows on a part that is kept.
     FateOfKept,
@@ -263,11 +276,49 @@ pub enum Guard {
     DigestRead,
     /// A blob that was there already is compared.
     StoredCompared,
-}
-
-#[cfg(feature = "mutations")]
-impl Guard {
-    const LAST: Guard = Guard::StoredCompared;
+    // The check of stores: `src/doctor/`
+    /// A store is checked before anything is created there.
+    ConditionsChecked,
+    /// Only the note of a check that was passed spares another one.
+    NoteRead,
+    /// A note that was copied with its bucket is not believed.
+    NoteOfHere,
+    /// A store where two writes win one race is refused.
+    TwoWinnersSeen,
+    /// A race that nobody lost has shown nothing.
+    LoserAwaited,
+    /// A check of which too many replies were lost is not passed.
+    UnclearNotPassed,
+    /// Writes race to replace as well as to create.
+    ReplacesRaced,
+    /// No two writes of a race are alike.
+    ProbesDiffer,
+    /// An examination whose replies are lost ends without a verdict.
+    LostReplyExamined,
+    /// An examination ends as its worst check.
+    WorstVerdict,
+    /// It finds what creates an object that exists.
+    CreateExamined,
+    /// It finds what does not replace as it should.
+    ReplaceExamined,
+    /// A replace of an old version is among that.
+    OldVersionExamined,
+    /// A replace of what is missing is among that.
+    MissingExamined,
+    /// It finds creates that win one race.
+    RacingCreatesExamined,
+    /// It finds replaces that win one race.
+    RacingReplacesExamined,
+    /// It finds reads of something else than was written.
+    ReadExamined,
+    /// It finds what is sent although it has not changed.
+    UnchangedReadExamined,
+    /// It finds listings without what was written, or out of order.
+    ListingExamined,
+    /// It finds clocks that are missing or disagree.
+    TimeExamined,
+    /// It finds what stays although it was deleted, and refused deletions.
+    DeletionExamined,
 }
 
 /// Whether a test has switched this guard off.
@@ -278,157 +329,15 @@ pub(crate) const fn off(_: Guard) -> bool {
 }
 
 #[cfg(feature = "mutations")]
-pub use switch::{ALL, off};
+pub use switch::off;
 
 #[cfg(feature = "mutations")]
 mod switch {
-    use super::Guard;
+    use super::{ALL, Guard};
     use std::sync::OnceLock;
 
     /// The environment variable that names the guard to switch off.
     const OFF_VARIABLE: &str = "IFMATCH_GUARD_OFF";
-
-    /// Every guard.
-    pub const ALL: &[Guard] = {
-        use Guard::*;
-        &[
-            CommitIdAfterRefusal,
-            CommitIdCompared,
-            SlotUntilDecided,
-            WatermarkAfterWrite,
-            BothMargins,
-            FarClock,
-            OvertakenWithoutDoubt,
-            ErrorWithoutDoubt,
-            ListingInOrder,
-            PlaceChecked,
-            FirstSlotKept,
-            PinAboveWatermark,
-            PinsExpire,
-            Checksums,
-            SectionsKnown,
-            FollowsOn,
-            WinnerGenuine,
-            EmptySlotIsTail,
-            EpochRule,
-            ProducerKnown,
-            ProducerForgotten,
-            ExpectedOffset,
-            RefusalFresh,
-            CommitIdOfSlot,
-            SegmentGenuine,
-            AbsenceIsTail,
-            MovedIsNoError,
-            NewestKept,
-            PinsHold,
-            YoungSpared,
-            OfferTakenOnce,
-            SettledHandedOn,
-            OfferAwaited,
-            OwnOfferNamed,
-            OwnOfferSkipped,
-            OfferWindow,
-            OfferSequence,
-            OwnBatchJudged,
-            OfferInDoubt,
-            DoubtfulOfferOpen,
-            OfferAnswerGenuine,
-            SettledBeforeClaim,
-            CombineInWindow,
-            RefusalWithoutOffer,
-            OfferWithdrawn,
-            OfferOneByOne,
-            WithdrawnNotTaken,
-            OpenOffersBounded,
-            OffersKept,
-            OfferCompared,
-            PlanSeenAgain,
-            PlannedOnce,
-            MergedAsPlanned,
-            PlanCutOff,
-            MergeSparesNewest,
-            PackStored,
-            PackCompared,
-            PackInPlace,
-            PackNamesSlot,
-            PackKeptToItsEnd,
-            PackedTimeKept,
-            PinInPacks,
-            WatermarkNeverSinks,
-            MergedIsNotTrimmed,
-            PacksMustBeKnown,
-            JumpForgetsPrevious,
-            DeadlineFromFirstSend,
-            HolderRate,
-            HolderMargin,
-            ReservationFirst,
-            ReservationWait,
-            ReservationNonces,
-            TokenAfterReservation,
-            TokensNotFarAhead,
-            TokenAboveLast,
-            TokenAboveTime,
-            HighestTokenKnown,
-            NonceAfterRefusal,
-            NonceNotName,
-            OwnNonces,
-            GrantToken,
-            FreeOnly,
-            RenewalNotShorter,
-            GiveUpFirst,
-            RelianceEnds,
-            DoubtAfterRefusal,
-            ManifestEpoch,
-            ConflictSeen,
-            CommitKnown,
-            ExaminedKept,
-            ExaminedFate,
-            NothingAhead,
-            RaiseKeepsEpoch,
-            VersionGenuine,
-            ListedCompared,
-            VersionFollows,
-            ContentHash,
-            RemovalsCarried,
-            KeptReadLast,
-            ReaderPinned,
-            FullVersionKept,
-            UndecidedKept,
-            ForkPinned,
-            SettledBeforeCommit,
-            PreparedIsNotApplied,
-            DecisionInTime,
-            LateDecisionRead,
-            DecisionInForce,
-            FateCompared,
-            FateAboveTwice,
-            RefusalCompared,
-            FateCertain,
-            FateOfKept,
-            BegunFirst,
-            DecisionNeeded,
-            DecisionAged,
-            BlobsKept,
-            FloorBeforeSweep,
-            TwoGenerations,
-            NamedKept,
-            PreparedIsNamed,
-            KeptReadAgain,
-            DigestRead,
-            StoredCompared,
-        ]
-    };
-
-    #[allow(clippy::indexing_slicing, reason = "when compiled, not when run")]
-    const _: () = {
-        // No guard is left out: each stands at its own place, up to the last.
-        let mut at = 0;
-        while at < ALL.len() {
-            assert!(ALL[at] as usize == at);
-            at += 1;
-        }
-        assert!(ALL.len() == Guard::LAST as usize + 1);
-    };
 
     static OFF: OnceLock<Option<Guard>> = OnceLock::new();
 

@@ -48,6 +48,9 @@ enum Flaw {
     CreatesAtOnce(usize),
     ReplacesAtOnce(usize),
     ReplacesNothing,
+    /// Any version of an object that is there is replaced.
+    ReplacesOld,
+    RefusesReplaces,
     /// A read shows the version before.
     ReadsLate,
     ListsNothing,
@@ -69,6 +72,8 @@ enum Trouble {
     RefusesDeletes,
     SendsUnchanged,
     ClocksDiffer,
+    /// The version of an object is the hash of its bytes.
+    NamesContent,
 }
 
 #[derive(Clone, Debug)]
@@ -152,9 +157,14 @@ impl Odd {
                 matches!(flaw, Flaw::IgnoresAbsent | Flaw::IgnoresBoth)
             }
             (Precondition::Matches(version), Some(stored)) => match flaw {
-                Flaw::IgnoresMatches | Flaw::IgnoresBoth => true,
+                Flaw::IgnoresMatches | Flaw::IgnoresBoth | Flaw::ReplacesOld => true,
+                Flaw::RefusesReplaces => false,
                 Flaw::ReplacesAtOnce(most) => {
                     version.0 == stored.version.to_string() && winners < most
+                }
+                // What is replaced by the same has the same version.
+                _ if stored.body == write.body && self.names_content() => {
+                    version.0 == stored.version.to_string()
                 }
                 _ => version.0 == stored.version.to_string() && winners == 0,
             },
@@ -184,8 +194,14 @@ impl Odd {
                 return Ok(PutOutcome::PreconditionFailed);
             }
             *won += 1;
-            let version = self.0.versions.get() + 1;
-            self.0.versions.set(version);
+            let count = self.0.versions.get() + 1;
+            self.0.versions.set(count);
+            let version = match self.names_content() {
+                true => write.body.iter().fold(7, |sum: u64, byte| {
+                    sum.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte)
+                }),
+                false => count,
+            };
             let mut objects = self.0.objects.borrow_mut();
             objects.entry(write.key.clone()).or_default().push(Stored {
                 body: write.body.clone(),
@@ -207,6 +223,10 @@ impl Odd {
             .iter()
             .map(|write| outcome(write, winners.entry(&write.key).or_default()))
             .collect()
+    }
+
+    fn names_content(&self) -> bool {
+        self.0.trouble.get() == Trouble::NamesContent
     }
 
     fn metadata(&self, key: &str, stored: &Stored) -> Metadata {
@@ -351,7 +371,7 @@ fn wish() -> Request {
 }
 
 /// Every store whose conditional writes are not what they seem.
-const UNSAFE: [Flaw; 7] = [
+const UNSAFE: [Flaw; 8] = [
     Flaw::IgnoresAbsent,
     Flaw::IgnoresMatches,
     Flaw::IgnoresBoth,
@@ -359,6 +379,7 @@ const UNSAFE: [Flaw; 7] = [
     Flaw::CreatesAtOnce(8),
     Flaw::ReplacesAtOnce(2),
     Flaw::ReplacesAtOnce(8),
+    Flaw::ReplacesOld,
 ];
 
 /// Requests of the first creation in an installation, besides its own: the note is
@@ -437,6 +458,7 @@ fn difficult_stores_that_keep_conditions_pass() {
         Trouble::TellsNoTime,
         Trouble::RefusesDeletes,
         Trouble::SendsUnchanged,
+        Trouble::NamesContent,
     ] {
         let odd = Odd::new(Flaw::None, trouble);
         assert_eq!(odd.create("l"), Ok(CreateOutcome::Created), "{trouble:?}");
@@ -580,7 +602,7 @@ fn problems(report: &Report) -> Vec<(Check, Verdict)> {
 fn scenario_54_an_examination_names_what_is_wrong() {
     use Check::{Create, Listing, RacingCreates, RacingReplaces, Replace};
     let both = &[Create, Replace, RacingCreates, RacingReplaces];
-    let cases: [(Flaw, &[Check]); 12] = [
+    let cases: [(Flaw, &[Check]); 14] = [
         (Flaw::None, &[]),
         (Flaw::IgnoresAbsent, &[Create, RacingCreates]),
         (Flaw::IgnoresMatches, &[Replace, RacingReplaces]),
@@ -589,6 +611,8 @@ fn scenario_54_an_examination_names_what_is_wrong() {
         (Flaw::CreatesAtOnce(8), &[RacingCreates]),
         (Flaw::ReplacesAtOnce(3), &[RacingReplaces]),
         (Flaw::ReplacesNothing, &[Replace]),
+        (Flaw::ReplacesOld, &[Replace, RacingReplaces]),
+        (Flaw::RefusesReplaces, &[Replace]),
         (Flaw::ReadsLate, &[Check::Read]),
         (Flaw::ListsNothing, &[Listing]),
         (Flaw::ListsOutOfOrder, &[Listing]),

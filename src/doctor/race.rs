@@ -5,6 +5,7 @@ use maybe_async::maybe_async;
 use crate::bucket::{Bucket, Precondition, PutOutcome, StoreTime, Version, Write};
 use crate::env::Env;
 use crate::error::Error;
+use crate::guards::{Guard, off};
 use crate::slots::at_key;
 use crate::store::Store;
 
@@ -109,8 +110,12 @@ impl<B: Bucket, E: Env> Store<B, E> {
                 }
             }
         }
-        let broken = lanes.iter().any(|lane| lane.written > 1);
-        lanes.retain(|lane| lane.written > 1 || lane.written == 1 && lane.refused > 0);
+        let broken = lanes.iter().any(|lane| lane.written > 1) && !off(Guard::TwoWinnersSeen);
+        lanes.retain(|lane| match lane.written {
+            0 => false,
+            1 => lane.refused > 0 || off(Guard::LoserAwaited),
+            _ => true,
+        });
         for lane in lanes.iter_mut() {
             lane.version = lane.winner.take();
             (lane.written, lane.refused) = (0, 0);
@@ -126,7 +131,10 @@ impl<B: Bucket, E: Env> Store<B, E> {
     pub(super) fn probe(&self, key: &str, precondition: Precondition) -> Write {
         Write {
             key: key.to_owned(),
-            body: self.draw_id().to_le_bytes().to_vec(),
+            body: match off(Guard::ProbesDiffer) {
+                true => b"alike".to_vec(),
+                false => self.draw_id().to_le_bytes().to_vec(),
+            },
             precondition,
         }
     }

@@ -46,9 +46,7 @@ pub fn select(guards: Vec<Guard>, names: &[String]) -> Result<Vec<Guard>> {
 fn parse(source: &str) -> Vec<Guard> {
     let mut guards = Vec::new();
     let (mut area, mut what) = (String::new(), String::new());
-    let lines = source
-        .lines()
-        .skip_while(|line| *line != "pub enum Guard {");
+    let lines = source.lines().skip_while(|line| *line != "guards! {");
     for line in lines.skip(1).take_while(|line| *line != "}") {
         let line = line.trim();
         if let Some(text) = line.strip_prefix("/// ") {

@@ -35,7 +35,8 @@ Switches off the safety guards of src/guards.rs, one at a time, in a build that 
 only for this, and shows which tests catch it. All guards if none is named.
 Results are also in docs/MUTATIONS.md.
 
-  --seeds N     simulate up to N seeds as well on a component without the guard
+  --seeds N     simulate up to N seeds of each of three scenarios as well, on a
+                component without the guard
   --json        print the results as JSON
   --threads N   so many guards at once (2)
   --write       write the table in docs/MUTATIONS.md, which needs all guards
@@ -87,7 +88,7 @@ impl Row {
         let seeds = match self.seeds {
             Seeds::Untried => String::new(),
             Seeds::Passed(_) => "no seed ".to_owned(),
-            Seeds::Caught(count) => format!("{count} seeds "),
+            Seeds::Caught(count, scenario) => format!("{count} seeds of {scenario} "),
         };
         let by = match self.by.is_empty() {
             true => "SURVIVED".to_owned(),
@@ -154,7 +155,7 @@ fn run(args: Args) -> Result<ExitCode> {
         );
         let seeds = || rows.iter().map(|row| row.seeds);
         if let Some(median) = seeds::median(seeds()) {
-            let caught = seeds().filter(|seeds| matches!(seeds, Seeds::Caught(_)));
+            let caught = seeds().filter(|seeds| matches!(seeds, Seeds::Caught(..)));
             println!(
                 "{} by seeds as well, the median by {median}",
                 caught.count()
@@ -205,8 +206,8 @@ fn report(rows: &[Row]) -> serde_json::Value {
             "area": row.guard.area,
             "caught_by": row.by,
             "seeds": match row.seeds {
-                Seeds::Caught(count) => Some(count),
-                Seeds::Passed(_) | Seeds::Untried => None,
+                Seeds::Caught(count, scenario) => json!({ scenario: count }),
+                Seeds::Passed(_) | Seeds::Untried => json!(null),
             },
             "seconds": row.took.as_secs_f64(),
         })

@@ -15,7 +15,10 @@ use crate::{build, process, workspace};
 const MARK: &[u8] = b"IFMATCH_GUARD_OFF=";
 const BLANKS: usize = 32;
 
-/// How long the seeds of one guard may take.
+/// The scenarios of which seeds are tried, one after the other.
+const SCENARIOS: [&str; 3] = ["mixed", "sleepers", "crowd"];
+
+/// How long the seeds of one scenario may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The simulator, and the component that it runs.
@@ -34,8 +37,8 @@ pub enum Seeds {
     Untried,
     /// None of so many failed.
     Passed(u32),
-    /// So many were needed until one failed.
-    Caught(u32),
+    /// So many of this scenario were needed until one failed.
+    Caught(u32, &'static str),
 }
 
 impl Simulator {
@@ -55,8 +58,9 @@ impl Simulator {
             seeds,
         };
         match simulator.run(None)? {
-            Seeds::Caught(seed) => bail!(
-                "seed {seed} fails with every guard on: run `cargo xtask simulate --seed {seed}`"
+            Seeds::Caught(seed, scenario) => bail!(
+                "a seed fails with every guard on: run \
+                 `cargo xtask simulate --scenario {scenario} --seed {seed}`"
             ),
             Seeds::Passed(_) | Seeds::Untried => Ok(simulator),
         }
@@ -76,10 +80,20 @@ impl Simulator {
     fn run_in(&self, folder: &Path, off: &str) -> Result<Seeds> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("ifmatch.wasm"), self.without(off)?)?;
+        for scenario in SCENARIOS {
+            let seeds = self.run_scenario(folder, scenario)?;
+            if let Seeds::Caught(..) = seeds {
+                return Ok(seeds);
+            }
+        }
+        Ok(Seeds::Passed(self.seeds))
+    }
+
+    fn run_scenario(&self, folder: &Path, scenario: &'static str) -> Result<Seeds> {
         let mut program = Command::new(&self.program);
         program.current_dir(workspace::root());
         program.args(["--failures", "1", "--threads", "1", "--json"]);
-        program.args(["--seeds", &self.seeds.to_string()]);
+        program.args(["--seeds", &self.seeds.to_string(), "--scenario", scenario]);
         program.env("IFMATCH_COMPONENTS", folder);
         let output = process::output_within(&mut program, LIMIT)?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -94,7 +108,7 @@ impl Simulator {
         // Seeds are numbered from 1.
         let first = summary["failed"][0].as_u64();
         Ok(match first.and_then(|seed| u32::try_from(seed).ok()) {
-            Some(seed) => Seeds::Caught(seed),
+            Some(seed) => Seeds::Caught(seed, scenario),
             None => Seeds::Passed(self.seeds),
         })
     }
@@ -128,7 +142,7 @@ fn blanks(component: &[u8]) -> Result<usize> {
 pub fn median(seeds: impl Iterator<Item = Seeds>) -> Option<u32> {
     let mut caught: Vec<u32> = seeds
         .filter_map(|seeds| match seeds {
-            Seeds::Caught(count) => Some(count),
+            Seeds::Caught(count, _) => Some(count),
             _ => None,
         })
         .collect();
@@ -159,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_median_is_of_those_that_were_caught() {
-        let seeds = [5, 1, 9].map(Seeds::Caught);
+        let seeds = [5, 1, 9].map(|count| Seeds::Caught(count, SCENARIOS[0]));
         assert_eq!(
             median(seeds.into_iter().chain([Seeds::Passed(99)])),
             Some(5)

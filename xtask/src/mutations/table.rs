@@ -74,7 +74,8 @@ fn markdown(rows: &[Row]) -> String {
             match row.seeds {
                 Seeds::Untried => String::new(),
                 Seeds::Passed(_) => "–".to_owned(),
-                Seeds::Caught(count) => count.to_string(),
+                Seeds::Caught(count, "mixed") => count.to_string(),
+                Seeds::Caught(count, scenario) => format!("{scenario} {count}"),
             },
             by.join(", ")
         ));
