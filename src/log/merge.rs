@@ -187,11 +187,11 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                     PAGE_OBJECTS_MAX,
                 )
                 .await?;
-            let named = page
-                .objects
-                .iter()
-                .filter_map(|object| Some((self.slot_named(&object.key)?, object.size_bytes)));
-            sizes.extend(named);
+            for object in &page.objects {
+                if let Some(slot) = self.slot_named(&object.key) {
+                    sizes.push((slot, object.size_bytes));
+                }
+            }
             // The slots of a run alone fit into one page; offers come in between.
             match page.objects.last() {
                 Some(last) if page.more && sizes.last().is_some_and(|(slot, _)| *slot > from) => {

@@ -87,8 +87,9 @@ impl Offer {
     /// offer to this log.
     #[must_use]
     pub fn parse(keys: &ChainKeys, key: &str) -> Option<Offer> {
-        let (slot_key, digits) = key.rsplit_once(MARK)?;
-        let base = keys.parse_slot(slot_key)?;
+        // The mark ends with a character that is no digit.
+        let (slot_key, digits) = key.rsplit_once('o')?;
+        let base = keys.parse_slot(slot_key.strip_suffix('-')?)?;
         let mut bytes = Vec::new();
         for pair in digits.as_bytes().chunks(2) {
             bytes.push(u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?);

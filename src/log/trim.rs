@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::slots::retain::{
-    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, check_reader, check_ttl, ended_pins, too_many_changes,
-    valid_pins,
+    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, check_reader, check_ttl, ended_pins, oldest_pin,
+    too_many_changes, valid_pins,
 };
 use crate::slots::{ChainState, Merged, Pin, StateReply, Swapped, refused};
 use maybe_async::maybe_async;
@@ -398,7 +398,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         if cut.start.slot > newest.slot && !off(Guard::NewestKept) {
             cut = Cut::new(Start::of(newest.slot), TrimLimit::Newest);
         }
-        if let Some(pin) = valid_pins(reply).into_iter().min_by_key(|pin| pin.slot)
+        if let Some(pin) = oldest_pin(reply)
             && cut.start.slot > pin.slot
             && !off(Guard::PinsHold)
         {

@@ -269,7 +269,9 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                     return Ok(Some(CommitOutcome::Committed(version_of(slot))));
                 }
                 if version.prepared.is_none() || (fate == Some(true) && !off(Guard::ExaminedFate)) {
-                    keys.extend(version.edits.into_iter().map(|(key, _)| key));
+                    for (key, _) in version.edits {
+                        keys.push(key);
+                    }
                 }
                 fate = version.fate;
             }
@@ -278,7 +280,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             if changed.commit_id == commit.commit_id && !off(Guard::CommitKnown) {
                 return Ok(Some(CommitOutcome::Committed(version_of(changed.slot))));
             }
-            keys.extend(changed.keys.iter().cloned());
+            keys.extend_from_slice(&changed.keys);
         }
         keys.retain(|key| commit.depends_on(key) && !off(Guard::ConflictSeen));
         keys.sort_unstable();
@@ -359,12 +361,22 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
 impl Commit<'_> {
     /// The blobs that its edits name.
-    fn blobs(&self) -> impl Iterator<Item = &Reference> {
-        self.change.edits.iter().flat_map(|edit| &edit.blobs)
+    fn blobs(&self) -> Vec<&Reference> {
+        let mut blobs = Vec::new();
+        for edit in &self.change.edits {
+            for blob in &edit.blobs {
+                blobs.push(blob);
+            }
+        }
+        blobs
     }
 
     fn newest_blob(&self) -> Option<Generation> {
-        self.blobs().map(|blob| blob.generation).max()
+        let mut newest = None;
+        for blob in self.blobs() {
+            newest = newest.max(Some(blob.generation));
+        }
+        newest
     }
 
     /// Whether no collector can have taken a blob that it names for unnamed:

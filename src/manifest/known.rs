@@ -202,7 +202,9 @@ impl Known {
         (self.fate_before, self.fate) = (next.fate, None);
         let mut keys = Vec::new();
         if next.prepared.is_none() {
-            keys.extend(next.edits.iter().map(|(key, _)| key.clone()));
+            for (key, _) in &next.edits {
+                keys.push(key.clone());
+            }
         }
         let (is_full, slot) = (next.is_full(), self.slot);
         match next.prepared {
@@ -247,7 +249,10 @@ impl Known {
             return;
         }
         if let Some(changed) = self.changes.last_mut() {
-            changed.keys = list(pending.edits.iter().map(|(key, _)| key.clone()));
+            changed.keys.clear();
+            for (key, _) in &pending.edits {
+                changed.keys.push(key.clone());
+            }
         }
         let next = Slot(self.slot.0.saturating_add(1));
         self.apply_all(pending.edits, next);
@@ -256,14 +261,17 @@ impl Known {
     /// Applies entries, which are in ascending order of key.
     fn apply_all(&mut self, entries: Vec<Entry>, touched: Slot) {
         // One pass over both, so that many entries cost no more than many items.
-        let mut old = core::mem::take(&mut self.entries).into_iter().peekable();
+        let mut old = core::mem::take(&mut self.entries).into_iter();
         let mut merged = Vec::with_capacity(old.len() + entries.len());
+        let mut next = old.next();
         for (key, value) in entries {
-            while let Some(held) = old.next_if(|held| held.key < key) {
+            while let Some(held) = next.take_if(|held| held.key < key) {
                 merged.push(held);
+                next = old.next();
             }
-            if let Some(held) = old.next_if(|held| held.key == key) {
+            if let Some(held) = next.take_if(|held| held.key == key) {
                 self.count(&held, false);
+                next = old.next();
             }
             let held = Held {
                 key,
@@ -273,7 +281,10 @@ impl Known {
             self.count(&held, true);
             merged.push(held);
         }
-        merged.extend(old);
+        while let Some(held) = next {
+            merged.push(held);
+            next = old.next();
+        }
         self.entries = merged;
     }
 

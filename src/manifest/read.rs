@@ -259,7 +259,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 return Ok((newest, None));
             };
             let guess = version::hinted_ancestors(slot, listed.size_bytes);
-            let broken = match self.load(slot, guess).await? {
+            let broken = match self.load(slot, &guess).await? {
                 Some((target, ancestors)) => {
                     // What was listed was the latest version then. Another object in
                     // its slot could be that of a writer that slept through a trim.
@@ -299,10 +299,10 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
     pub(super) async fn load(
         &self,
         slot: Slot,
-        guess: Vec<Slot>,
+        guess: &[Slot],
     ) -> Result<Option<(Fetched, Vec<Version>)>, Error> {
         let mut slots = Vec::from([slot]);
-        slots.extend(guess);
+        slots.extend_from_slice(guess);
         let mut fetched = self.fetch(&slots).await?.into_iter();
         let Some(Some(target)) = fetched.next() else {
             return Ok(None);
@@ -372,7 +372,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
     pub(super) async fn at(&self, slot: Slot, reader: Option<&str>) -> Result<At, Error> {
         for was_listed in [false, true] {
-            let loaded = self.load(slot, Vec::new()).await?;
+            let loaded = self.load(slot, &[]).await?;
             let prepared = loaded
                 .as_ref()
                 .and_then(|(target, _)| target.version.prepared.as_ref());

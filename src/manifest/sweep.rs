@@ -133,7 +133,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
     /// The same, or `None` if a version is not there.
     async fn named_between(&self, first: Slot, last: Slot) -> Result<Option<Named>, Error> {
-        let Some((target, ancestors)) = self.load(first, Vec::new()).await? else {
+        let Some((target, ancestors)) = self.load(first, &[]).await? else {
             return Ok(None);
         };
         let known = Known::fold(target.version, ancestors, None, None)

@@ -11,8 +11,8 @@ use crate::guards::{Guard, off};
 use crate::keys::Slot;
 use crate::log::TrimLimit;
 use crate::slots::retain::{
-    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, check_reader, check_ttl, ended_pins, too_many_changes,
-    valid_pins,
+    Pinned, PinnedPlace, SWAP_ATTEMPTS_MAX, check_reader, check_ttl, ended_pins, oldest_pin,
+    too_many_changes, valid_pins,
 };
 use crate::slots::{ChainState, Pin, StateReply, Swapped};
 
@@ -233,8 +233,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         if cut.0 > last && !off(Guard::NewestKept) {
             (cut, limited_by) = (Slot(last), TrimLimit::Newest);
         }
-        let pins = valid_pins(reply);
-        if let Some(pin) = pins.into_iter().min_by_key(|pin| pin.slot)
+        if let Some(pin) = oldest_pin(reply)
             && cut > pin.slot
             && !off(Guard::PinsHold)
         {

@@ -45,6 +45,17 @@ pub(crate) fn valid_pins(reply: &StateReply) -> Vec<Pin> {
     list(reply.state().pins.iter().filter(valid).cloned())
 }
 
+/// The one of them that holds a trim back the most.
+pub(crate) fn oldest_pin(reply: &StateReply) -> Option<Pin> {
+    let mut oldest: Option<Pin> = None;
+    for pin in valid_pins(reply) {
+        if oldest.as_ref().is_none_or(|oldest| pin.slot < oldest.slot) {
+            oldest = Some(pin);
+        }
+    }
+    oldest
+}
+
 /// Who had the pins that have expired.
 pub(crate) fn ended_pins(reply: &StateReply) -> Vec<String> {
     let mut ended = Vec::new();
