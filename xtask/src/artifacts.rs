@@ -82,7 +82,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:io/streams@0.2.0",
         ],
         exports: &["ifmatch:bucket/*"],
-        bytes_max: (118_200, 50_200),
+        bytes_max: (120_500, 51_400),
     },
     Artifact {
         name: "protocols",
@@ -97,7 +97,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (334_300, 134_800),
+        bytes_max: (335_200, 137_200),
     },
     Artifact {
         name: "protocols-log",
@@ -114,7 +114,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (177_700, 74_400),
+        bytes_max: (178_600, 75_900),
     },
     Artifact {
         name: "ifmatch",
@@ -139,7 +139,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (420_500, 170_900),
+        bytes_max: (424_400, 173_800),
     },
     Artifact {
         name: "ifmatch-log",
@@ -160,7 +160,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (251_900, 105_000),
+        bytes_max: (255_800, 108_200),
     },
     Artifact {
         name: "ifmatch-composed",
@@ -186,7 +186,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (458_100, 184_600),
+        bytes_max: (461_300, 188_000),
     },
     Artifact {
         name: "orders",
@@ -222,7 +222,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["example:orders/orders"],
-        bytes_max: (459_400, 187_100),
+        bytes_max: (463_400, 190_000),
     },
     Artifact {
         name: "acid-table",
@@ -256,7 +256,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["example:acid-table/tables"],
-        bytes_max: (478_100, 195_100),
+        bytes_max: (482_100, 198_000),
     },
     Artifact {
         name: "floor",
