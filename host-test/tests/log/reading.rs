@@ -10,6 +10,7 @@ use host_test::readback::START;
 use host_test::store::{BUCKET, Kind};
 use host_test::wire::Sent;
 use host_test::world::{World, simulate};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const SEGMENTS: u8 = 40;
@@ -57,16 +58,26 @@ async fn read(world: &World, reader: &mut Instance, reads: u8) -> Result<Vec<Dur
     Ok(waits)
 }
 
-/// Segments that the store was asked for whole.
-fn segments(world: &World) -> usize {
-    let is_whole = |sent: &&Sent| {
+/// The segments that the store was asked for whole.
+fn asked(world: &World) -> Vec<String> {
+    let is_whole = |sent: &Sent| {
         sent.request.kind == Kind::Get
             && sent.request.key.contains("/_slot/")
             && sent.outcome.as_deref() != Some("206")
     };
-    let sent = world.sent();
-    let by_reader = sent.iter().filter(|sent| sent.instance == "reader");
-    by_reader.filter(is_whole).count()
+    let sent = world.sent().into_iter();
+    let by_reader = sent.filter(|sent| sent.instance == "reader" && is_whole(sent));
+    by_reader.map(|sent| sent.request.key).collect()
+}
+
+/// How many requests that were.
+fn segments(world: &World) -> usize {
+    asked(world).len()
+}
+
+/// For how many segments.
+fn distinct(world: &World) -> usize {
+    asked(world).into_iter().collect::<BTreeSet<_>>().len()
 }
 
 #[test]
@@ -184,6 +195,28 @@ fn an_absence_counts_only_if_it_was_seen_after_it_was_asked_for() -> Result<()> 
             }
         }
         ensure!(segments(world) == usize::from(SEGMENTS) + 1, "sent again");
+        Ok(())
+    })
+}
+
+#[test]
+fn early_replies_and_others_share_what_a_call_may_hold() -> Result<()> {
+    simulate(17, async |world| {
+        write(world).await?;
+        // One segment and a quarter.
+        let small = world.instance("reader");
+        let mut reader = small.with("IFMATCH_MAX_BATCH_BYTES", "50000").await?;
+        let mut cursor = START;
+        for records in [2, 2, 2, 2, 2, 6] {
+            ensure!(segments(world) == distinct(world), "sent again");
+            let limit = ReadLimit { records, ..LIMIT };
+            let (read, next) = entries(reader.log().read("l", cursor, limit).await?)?;
+            ensure!(read.len() as u64 == u64::from(records));
+            cursor = next;
+            world.pass(LATENCY * 4).await;
+        }
+        // Two of the last three did not fit, although other reads had sent for them.
+        ensure!(segments(world) >= distinct(world) + 2, "not sent again");
         Ok(())
     })
 }

@@ -36,6 +36,10 @@ type Begun = Pin<Box<dyn Future<Output = Result<Reply, Error>>>>;
 thread_local! {
     /// Reads under way that nobody has asked for yet.
     static EXPECTED: RefCell<Vec<(Read, Begun)>> = const { RefCell::new(Vec::new()) };
+
+    /// What the replies of one call may hold, those to reads begun before it included:
+    /// no body is taken before it is asked for.
+    static BUDGET: Rc<Budget> = Rc::new(Budget::new(0));
 }
 
 fn bucket() -> Instance {
@@ -69,7 +73,7 @@ pub fn expect(keys: Vec<String>) {
     let most = if most > 1 { most } else { 0 };
     let mut before = EXPECTED.take();
     let mut expected = Vec::new();
-    let budget = Rc::new(bucket.budget());
+    let budget = BUDGET.with(Rc::clone);
     let mut context = Context::from_waker(Waker::noop());
     for key in keys.into_iter().take(most) {
         let read = Read {
@@ -97,7 +101,8 @@ pub fn get_many(reads: Vec<Read>) -> Vec<Result<Reply, Error>> {
         Err(error) => return vec![Err(error); reads.len()],
     };
     let mut replies = vec![Err(UNFINISHED); reads.len()];
-    let budget = Rc::new(bucket.budget());
+    let budget = BUDGET.with(Rc::clone);
+    budget.refill(bucket.config().limits.batch_bytes);
     let mut tasks = Vec::with_capacity(reads.len());
     for (reply, read) in replies.iter_mut().zip(reads) {
         let begun = EXPECTED.with_borrow_mut(|expected| {

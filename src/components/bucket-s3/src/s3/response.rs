@@ -195,6 +195,11 @@ impl Budget {
         Self(Cell::new(bytes))
     }
 
+    /// Starts anew with so many bytes.
+    pub fn refill(&self, bytes: u64) {
+        self.0.set(bytes);
+    }
+
     fn take(&self, bytes: u64) -> bool {
         match self.0.get().checked_sub(bytes) {
             Some(rest) => {
