@@ -82,7 +82,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:io/streams@0.2.0",
         ],
         exports: &["ifmatch:bucket/*"],
-        bytes_max: (120_500, 51_400),
+        bytes_max: (122_300, 52_400),
     },
     Artifact {
         name: "protocols",
