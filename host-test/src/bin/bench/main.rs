@@ -1,7 +1,8 @@
 //! What the protocols cost beside what cannot be avoided, and beside others.
 //!
-//! One thread runs all contestants, in turns, so that processor time is told apart
-//! from that of the store; stores behind HTTP have a thread of their own. Requests and
+//! One thread runs all contestants, in turns, and one their requests, so that processor
+//! time is told apart from that of the store; stores behind HTTP have a thread of their
+//! own. Requests and
 //! bytes are counted at the store, fuel and memory in the engine.
 
 mod actor;
@@ -35,6 +36,9 @@ const LATENCIES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(20)];
 /// lines, or `NAME!REASON` for one that is left out. `cargo xtask bench` sets it.
 const PEERS_VARIABLE: &str = "IFMATCH_BENCH_PEERS";
 
+/// Longer than any run: a thread that ended would take its processor time along.
+const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
+
 fn main() -> ExitCode {
     match Arguments::parse(std::env::args().skip(1)) {
         Ok(None) => {
@@ -64,7 +68,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let mut book = Book::default();
     let peers = programs(&mut book)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // As hosts usually are: requests under way go on while a guest computes.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .on_thread_start(sample::count_this_thread)
+        .thread_keep_alive(FOREVER)
         .enable_all()
         .build()?;
     let local = tokio::task::LocalSet::new();

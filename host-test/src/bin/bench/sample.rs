@@ -2,9 +2,10 @@
 
 use crate::place::Place;
 use anyhow::Result;
-use host_test::cpu;
+use host_test::cpu::{self, ThreadClock};
 use host_test::store::{Kind, Totals};
 use std::ops::AddAssign;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Prices in dollars of 2026 for a million requests: writes and listings, reads. Without
@@ -17,6 +18,24 @@ pub const PRICES: [(&str, f64, f64); 3] = [
 
 /// Within this and the latency, a request that is under way arrives.
 const SETTLING: Duration = Duration::from_millis(5);
+
+/// The threads of clients besides the one that measures: those on which a host sends
+/// requests and receives replies.
+static HELPERS: Mutex<Vec<ThreadClock>> = Mutex::new(Vec::new());
+
+/// Counts the calling thread among those of clients from now on.
+pub fn count_this_thread() {
+    if let (Some(clock), Ok(mut helpers)) = (ThreadClock::here(), HELPERS.lock()) {
+        helpers.push(clock);
+    }
+}
+
+/// Processor time of all clients so far.
+fn cpu_of_clients() -> Duration {
+    let helpers = HELPERS.lock().map(|clocks| clocks.clone());
+    let helpers = helpers.unwrap_or_default().into_iter();
+    cpu::of_this_thread() + helpers.map(ThreadClock::used).sum()
+}
 
 /// Requests and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,14 +127,14 @@ impl Sample {
         run: impl Future<Output = Result<Option<Reported>>>,
     ) -> Result<()> {
         let totals = place.totals();
-        let (busy, cpu, began) = (place.busy(), cpu::of_this_thread(), Instant::now());
+        let (busy, cpu, began) = (place.busy(), cpu_of_clients(), Instant::now());
         let reported = run.await?;
         let wall = began.elapsed();
         if reported.is_some() {
             // What another process had under way in the background is its own too.
             tokio::time::sleep(place.latency + SETTLING).await;
         }
-        let cpu = cpu::of_this_thread().saturating_sub(cpu);
+        let cpu = cpu_of_clients().saturating_sub(cpu);
         let own = cpu.saturating_sub(place.busy().saturating_sub(busy));
         self.counted += Counted::between(&totals, &place.totals());
         let measured = reported.unwrap_or(Reported { wall, cpu: own });
