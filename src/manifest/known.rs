@@ -260,13 +260,19 @@ impl Known {
 
     /// Applies entries, which are in ascending order of key.
     fn apply_all(&mut self, entries: Vec<Entry>, touched: Slot) {
+        let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
+            return;
+        };
+        // What lies outside stays as it is: one entry costs little among many items.
+        let start = self.entries.partition_point(|held| held.key < *first);
+        let end = self.entries.partition_point(|held| held.key <= *last);
+        let mut behind = self.entries.split_off(end.max(start));
         // One pass over both, so that many entries cost no more than many items.
-        let mut old = core::mem::take(&mut self.entries).into_iter();
-        let mut merged = Vec::with_capacity(old.len() + entries.len());
+        let mut old = self.entries.split_off(start).into_iter();
         let mut next = old.next();
         for (key, value) in entries {
             while let Some(held) = next.take_if(|held| held.key < key) {
-                merged.push(held);
+                self.entries.push(held);
                 next = old.next();
             }
             if let Some(held) = next.take_if(|held| held.key == key) {
@@ -279,13 +285,13 @@ impl Known {
                 touched,
             };
             self.count(&held, true);
-            merged.push(held);
+            self.entries.push(held);
         }
         while let Some(held) = next {
-            merged.push(held);
+            self.entries.push(held);
             next = old.next();
         }
-        self.entries = merged;
+        self.entries.append(&mut behind);
     }
 
     /// Adds an entry to the sums, or takes it out of them.
