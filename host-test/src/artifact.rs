@@ -24,6 +24,8 @@ pub enum Artifact {
     Ifmatch,
     /// Of these the log and its leases.
     IfmatchLog,
+    /// Of these manifests, transactions, blobs and leases.
+    IfmatchManifest,
     /// The whole, of two components.
     IfmatchComposed,
     /// One signed request, to compare with.
@@ -45,6 +47,7 @@ impl Artifact {
             Self::Protocols => "protocols.wasm",
             Self::Ifmatch => "ifmatch.wasm",
             Self::IfmatchLog => "ifmatch-log.wasm",
+            Self::IfmatchManifest => "ifmatch-manifest.wasm",
             Self::IfmatchComposed => "ifmatch-composed.wasm",
             Self::Floor => "floor.wasm",
             Self::OrdersApp => "orders-app.wasm",

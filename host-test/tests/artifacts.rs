@@ -55,6 +55,10 @@ fn components_import_no_more_than_they_should() -> Result<()> {
             Artifact::IfmatchLog,
             allowed(PROVIDER.into_iter().chain(["wasi:random/random"])),
         ),
+        (
+            Artifact::IfmatchManifest,
+            allowed(PROVIDER.into_iter().chain(["wasi:random/random"])),
+        ),
     ];
     for (artifact, allowed) in cases {
         let imported = interfaces(artifact)?;

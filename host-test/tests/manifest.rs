@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use host_test::artifact::Artifact;
 use host_test::bindings::blob::Reference;
 use host_test::bindings::bucket::presign::Upload;
 use host_test::bindings::collection::{KeepVersions, Limit, Reason, Report, Target};
@@ -691,4 +692,30 @@ fn a_killed_collector_is_followed_by_the_next() -> Result<()> {
     }
     assert!(collected > 10, "{collected}");
     Ok(())
+}
+
+/// `ifmatch-manifest.wasm` is cut out of the whole: what it exports must work with it.
+#[test]
+fn manifests_alone_and_the_whole_share_a_manifest_and_its_blobs() -> Result<()> {
+    simulate(38, async |world| {
+        let mut part = world
+            .instance("part")
+            .artifact(Artifact::IfmatchManifest)
+            .await?;
+        let mut whole = world.instance("whole").await?;
+        create(&mut part, "m").await?;
+        let version = commit(&mut part, "m", &sets(0, "a", "1")).await?;
+        let version = commit(&mut whole, "m", &sets(version, "b", "2")).await?;
+        let newest = Target::manifest("m", KeepVersions::Newest(1));
+        let report = sweep(&mut whole, &newest).await;
+        ensure!(report.is_ok(), "{report:?}");
+        let read = values(&at(&mut part, "m", version).await?)?;
+        ensure!(
+            read.len() == 2 && read["a"] == "1" && read["b"] == "2",
+            "{read:?}"
+        );
+        let error = part.log().tail("m").await.unwrap_err();
+        ensure!(error.to_string().contains("does not export"), "{error:?}");
+        Ok(())
+    })
 }

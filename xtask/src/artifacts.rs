@@ -45,6 +45,8 @@ pub enum Source {
         of: &'static str,
         /// What is exported, without versions.
         interfaces: &'static [&'static str],
+        /// Interfaces of which only the types are exported, because others use them.
+        types: &'static [&'static str],
     },
     /// Other artifacts. Exports of the plugs satisfy imports of the socket.
     Composition {
@@ -63,6 +65,18 @@ const LOG: &[&str] = &[
     "ifmatch:protocols/log",
     "ifmatch:protocols/lease",
     "ifmatch:protocols/receipts",
+];
+
+/// What an application needs that commits manifests, of tables or of anything else.
+const MANIFEST: &[&str] = &[
+    "ifmatch:bucket/presign",
+    "ifmatch:bucket/types",
+    "ifmatch:protocols/types",
+    "ifmatch:protocols/manifest",
+    "ifmatch:protocols/blob",
+    "ifmatch:protocols/lease",
+    "ifmatch:protocols/receipts",
+    "ifmatch:protocols/transaction",
 ];
 
 /// Every artifact, those that others are composed of first.
@@ -105,6 +119,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Slice {
             of: "protocols",
             interfaces: LOG,
+            types: &[],
         },
         imports: &[
             "ifmatch:bucket/bucket",
@@ -147,6 +162,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         source: Source::Slice {
             of: "ifmatch",
             interfaces: LOG,
+            types: &[],
         },
         imports: &[
             "wasi:cli/environment@0.2.0",
@@ -161,6 +177,33 @@ pub const ARTIFACTS: &[Artifact] = &[
         ],
         exports: &["ifmatch:protocols/*"],
         bytes_max: (255_800, 108_200),
+    },
+    Artifact {
+        name: "ifmatch-manifest",
+        description: "Of ifmatch:protocols manifests, transactions, blobs and leases, on any S3-compatible store",
+        source: Source::Slice {
+            of: "ifmatch",
+            interfaces: MANIFEST,
+            // Settings, and how a creation ends.
+            types: &["ifmatch:protocols/log"],
+        },
+        imports: &[
+            "wasi:cli/environment@0.2.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/types@0.2.0",
+            "wasi:io/error@0.2.0",
+            "wasi:io/poll@0.2.0",
+            "wasi:io/streams@0.2.0",
+            "wasi:random/random@0.2.0",
+        ],
+        exports: &[
+            "ifmatch:bucket/presign",
+            "ifmatch:bucket/types",
+            "ifmatch:protocols/*",
+        ],
+        bytes_max: (300_000, 120_000),
     },
     Artifact {
         name: "ifmatch-composed",

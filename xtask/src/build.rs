@@ -111,10 +111,14 @@ fn build(artifacts: &[&'static Artifact], wish: Wish) -> Result<Vec<Report>> {
                 let path = variant(&toolchain, artifact.name, package, features)?;
                 componentize(&module(&optimizer, &path)?)
             }
-            Source::Slice { of, interfaces } => {
+            Source::Slice {
+                of,
+                interfaces,
+                types,
+            } => {
                 let whole = read(&toolchain.output(PROFILE, of))?;
                 let path = toolchain.output(PROFILE, artifact.name);
-                replace(&path, &slice(&whole, interfaces)?)?;
+                replace(&path, &slice(&whole, interfaces, types)?)?;
                 componentize(&module(&optimizer, &path)?)
             }
             Source::Composition {

@@ -49,6 +49,7 @@ const LICENSES: &str = env!("CARGO_PKG_LICENSE");
 const COMPONENTS: &[&str] = &[
     "ifmatch",
     "ifmatch-log",
+    "ifmatch-manifest",
     "protocols",
     "protocols-log",
     "bucket-s3",

@@ -5,11 +5,12 @@ use anyhow::{Context, Result, bail};
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
 use wit_component::{StringEncoding, embed_component_metadata, metadata};
-use wit_parser::WorldKey;
+use wit_parser::{WorldItem, WorldKey};
 
 /// Takes all exported interfaces off a core module of wit-bindgen but `interfaces`,
-/// which are named without versions. Its type changes with it.
-pub fn slice(module: &[u8], interfaces: &[&str]) -> Result<Vec<u8>> {
+/// which are named without versions. Of those in `types`, the types stay, which others
+/// use, but no function. The type of the module changes with it.
+pub fn slice(module: &[u8], interfaces: &[&str], types: &[&str]) -> Result<Vec<u8>> {
     let (bare, mut bindings) =
         metadata::decode(module).context("cannot read the component type of the module")?;
     let bare = bare.context("the module has no component type")?;
@@ -18,19 +19,23 @@ pub fn slice(module: &[u8], interfaces: &[&str]) -> Result<Vec<u8>> {
         .keys()
         .map(|key| (key.clone(), bindings.resolve.name_world_key(key)))
         .collect();
-    for wanted in interfaces {
+    for wanted in interfaces.iter().chain(types) {
         if !names.iter().any(|(_, name)| is(name, wanted)) {
             bail!("{wanted} is not among the exports");
         }
     }
     let mut dropped = Vec::new();
     for (key, name) in names {
-        if !interfaces.iter().any(|wanted| is(&name, wanted)) {
-            bindings.resolve.worlds[bindings.world]
-                .exports
-                .shift_remove(&key);
-            dropped.push(name);
+        if interfaces.iter().any(|wanted| is(&name, wanted)) {
+            continue;
         }
+        let exports = &mut bindings.resolve.worlds[bindings.world].exports;
+        if !types.iter().any(|wanted| is(&name, wanted)) {
+            exports.shift_remove(&key);
+        } else if let Some(WorldItem::Interface { id, .. }) = exports.get(&key) {
+            bindings.resolve.interfaces[*id].functions.clear();
+        }
+        dropped.push(name);
     }
     let mut sliced = without(&bare, &dropped)?;
     embed_component_metadata(
