@@ -47,7 +47,14 @@ Measure on a machine that does nothing else.
 ";
 
 /// The artifacts that are measured.
-const ARTIFACTS: [&str; 4] = ["bucket-s3", "ifmatch", "ifmatch-composed", "floor"];
+const ARTIFACTS: [&str; 6] = [
+    "bucket-s3",
+    "ifmatch",
+    "ifmatch-log",
+    "ifmatch-manifest",
+    "ifmatch-composed",
+    "floor",
+];
 /// The Python package of delta-rs.
 const DELTALAKE: &str = "deltalake==1.6.6";
 /// Arrow arrays for it.

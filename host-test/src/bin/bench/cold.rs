@@ -31,6 +31,8 @@ pub async fn starts() -> Result<Vec<Cold>> {
         Artifact::Floor,
         Artifact::BucketS3,
         Artifact::Ifmatch,
+        Artifact::IfmatchLog,
+        Artifact::IfmatchManifest,
         Artifact::IfmatchComposed,
     ] {
         let wasm = artifact.read()?;

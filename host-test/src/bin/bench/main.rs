@@ -2,8 +2,7 @@
 //!
 //! One thread runs all contestants, in turns, and one their requests, so that processor
 //! time is told apart from that of the store; stores behind HTTP have a thread of their
-//! own. Requests and
-//! bytes are counted at the store, fuel and memory in the engine.
+//! own. Requests and bytes are counted at the store, fuel and memory in the engine.
 
 mod actor;
 mod arguments;

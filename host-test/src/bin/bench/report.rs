@@ -454,8 +454,8 @@ nothing.
 * **by hand** puts each record under the next free number, and tries the next one if that is
   taken: a log as one would write it in an afternoon, without offsets that are checked,
   without fencing or grace, and with duplicates when a reply is lost.
-* CPU is the thread's that runs the guest and its host, without the store. Fuel is about one
-  for each WebAssembly instruction. Dollars are for a million such operations, requests only,
+* CPU is that of the guest and its host, which has a thread besides for what is under way,
+  without the store. Fuel is about one for each WebAssembly instruction. Dollars are for a million such operations, requests only,
   at the prices of 2026 for a million writes or listings and a million reads: S3 5.00 and 0.40,
   S3 Express 1.13 and 0.03, R2 4.50 and 0.36.
 * Native code keeps its connections to a store over HTTP. Components do not: the host opens
