@@ -39,10 +39,10 @@ pub struct Scale {
 impl Scale {
     /// For figures to keep.
     pub const WHOLE: Self = Self {
-        turns: (300, 80),
+        turns: (200, 40),
         segments: 10_000,
         replay_bytes: 1 << 30,
-        contest: (Duration::from_secs(1), Duration::from_secs(4)),
+        contest: (Duration::from_secs(1), Duration::from_secs(3)),
         writers: &[1, 4, 16, 64],
         keys: 10_000,
     };
@@ -665,6 +665,25 @@ async fn commit(
     }
 }
 
+/// The same among others. Who is left far behind is told where the manifest is, and
+/// begins anew from there.
+async fn commit_among_others(
+    instance: &mut Instance,
+    manifest: &str,
+    mut base: u64,
+    key: &str,
+) -> Result<u64> {
+    for _ in 0..100 {
+        let change = change(base, [key.to_owned()]);
+        match instance.manifest().commit(manifest, &change).await?? {
+            CommitOutcome::Committed(version) => return Ok(version),
+            CommitOutcome::Conflict(conflict) if conflict.keys.is_empty() => base = conflict.latest,
+            other => bail!("{other:?}"),
+        }
+    }
+    bail!("left behind again and again")
+}
+
 async fn manifests(book: &mut Book, place: &Place, scale: Scale) -> Result<()> {
     const WHO: [Who; 4] = [
         Who::NativeFloor,
@@ -724,7 +743,7 @@ async fn manifests(book: &mut Book, place: &Place, scale: Scale) -> Result<()> {
                 while started.elapsed() < lasts {
                     let began = Instant::now();
                     let key = format!("key-{number}-{}", times.len());
-                    base = commit(&mut instance, &manifest, base, [key]).await?;
+                    base = commit_among_others(&mut instance, &manifest, base, &key).await?;
                     times.push(began.elapsed());
                 }
                 Ok((times, Actor::Guest(Box::new(instance))))
