@@ -131,7 +131,11 @@ fn upload(body: OutgoingBody, mut bytes: &[u8]) -> Result<(), String> {
         stream.write(chunk).map_err(text)?;
         bytes = rest;
     }
-    stream.blocking_flush().map_err(text)?;
+    // A host that has sent everything may have closed the stream by now.
+    match stream.blocking_flush() {
+        Ok(()) | Err(StreamError::Closed) => {}
+        Err(error) => return Err(text(error)),
+    }
     drop(writable);
     drop(stream);
     OutgoingBody::finish(body, None).map_err(text)

@@ -10,7 +10,7 @@ use host_test::bindings::bucket as port;
 use host_test::bindings::log::{AppendOptions, AppendOutcome, ReadOutcome, Writer};
 use host_test::host::Instance;
 use host_test::readback::{ALL, START};
-use ifmatch::bucket::{BATCH_OBJECTS_MAX, Bucket, Precondition, PutOutcome, Write};
+use ifmatch::bucket::{Bucket, Precondition, PutOutcome, Write};
 use ifmatch::log as core;
 
 /// Who does it.
@@ -31,6 +31,10 @@ pub enum Actor {
     /// Somebody in another process.
     Peer(Box<Peer>),
 }
+
+/// Objects that the port is asked for at once: as many as it has under way by default,
+/// and not more bytes than one of its answers may hold.
+const PORT_BATCH: usize = 16;
 
 const SHARED: AppendOptions = AppendOptions {
     writer: Writer::Shared,
@@ -221,7 +225,7 @@ impl Actor {
                 }
             }
             Self::Port(instance) => {
-                for keys in keys.chunks(BATCH_OBJECTS_MAX) {
+                for keys in keys.chunks(PORT_BATCH) {
                     let reads = keys.iter().map(|key| port::Read {
                         key: key.clone(),
                         span: port::Span::All,
