@@ -32,7 +32,7 @@ Measures what the protocols cost beside what cannot be avoided (one signed reque
 natively and from a minimal component) and beside what others cost, in turns, in one
 run. Prints tables, and writes target/bench/results.json.
 
-  --quick          few repetitions and small logs: less than two minutes once
+  --quick          few repetitions and small logs: about three minutes once
                    everything is built
   --store LIST     of process (the store of the harness, as a function), loopback (the
                    same over HTTP) and seaweed (a SeaweedFS); all if it is not given

@@ -12,7 +12,7 @@ Measures what the protocols cost beside what cannot be avoided (one signed reque
 natively and from a minimal component) and beside what others cost, in turns, in one
 run. Prints a table, and writes target/bench/results.json and pictures.
 
-  --quick       few repetitions and small logs: less than two minutes
+  --quick       few repetitions and small logs: about three minutes
   --store LIST  of process (the store of the harness, as a function), loopback (the
                 same over HTTP) and seaweed (a SeaweedFS); all if it is not given
   --only LIST   of appends, leases, manifests, writers (that compete), reads and starts;
