@@ -22,6 +22,11 @@ const VERSION: &str = "4.48";
 const BUCKET: &str = "conformance";
 const REGION: &str = "us-east-1";
 const S3_PORT: u16 = 5503;
+/// By itself it cuts volumes to the size of the disk, and has few where a big one is
+/// nearly full. (It stores nothing where less than 1 % is free.)
+const VOLUME_MB: u32 = 64;
+/// How much of what it logged an error shows.
+const LOG_LINES_SHOWN: usize = 20;
 /// How long it may take to come up.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long its predecessor may take to go.
@@ -140,16 +145,19 @@ fn launch(weed: &Path, home: &Path) -> Result<Child> {
 
 fn wait_until_up(home: &Path) -> Result<()> {
     let began = Instant::now();
-    while !is_up()? {
+    loop {
+        let Err(why) = try_it() else { return Ok(()) };
         if began.elapsed() > START_LIMIT {
+            let log = fs::read_to_string(home.join("weed.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.len().saturating_sub(LOG_LINES_SHOWN);
             bail!(
-                "SeaweedFS did not come up: see {}",
-                home.join("weed.log").display()
+                "SeaweedFS did not come up: {why:#}; it logged last:\n{}",
+                lines[last..].join("\n")
             );
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    Ok(())
 }
 
 /// The process that held the lock before may have been killed: its watcher then
@@ -181,6 +189,7 @@ fn server_arguments(data: &Path, config: &Path) -> Vec<String> {
         format!("-s3.config={}", config.display()),
         format!("-s3.port={S3_PORT}"),
         format!("-bucket={BUCKET}"),
+        format!("-master.volumeSizeLimitMB={VOLUME_MB}"),
     ];
     let fixed = [
         "-ip=127.0.0.1",
@@ -196,32 +205,49 @@ fn server_arguments(data: &Path, config: &Path) -> Vec<String> {
     arguments
 }
 
-/// Whether it lists the bucket, which it makes a moment after it begins to answer.
-fn is_up() -> Result<bool> {
-    let uri = format!("/{BUCKET}?list-type=2&max-keys=1");
+/// Stores an object in the bucket and deletes it: it answers a while before it has the
+/// bucket and can store.
+fn try_it() -> Result<()> {
+    let object = format!("/{BUCKET}/ready");
+    for (method, good) in [("PUT", "200"), ("DELETE", "204")] {
+        let status = ask(method, &object)?;
+        if status != good {
+            bail!("it answered {method} {object} with {status:?}");
+        }
+    }
+    Ok(())
+}
+
+/// The status of the answer.
+fn ask(method: &str, path: &str) -> Result<String> {
+    let body = Bytes::from_static(if method == "PUT" { b"x" } else { b"" });
     let host = format!("127.0.0.1:{S3_PORT}");
-    let mut request = http::Request::get(&uri)
+    let mut request = http::Request::builder()
+        .method(method)
+        .uri(path)
         .header("host", &host)
-        .body(Bytes::new())?;
+        .body(body.clone())?;
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let now = UnixMs(u64::try_from(since_epoch.as_millis())?);
     auth::sign(&mut request, &credential(), REGION, now)
         .map_err(|error| anyhow::anyhow!("{}", error.message))?;
-    let mut text = format!("GET {uri} HTTP/1.1\r\nconnection: close\r\n");
+    let length = body.len();
+    let mut bytes =
+        format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n")
+            .into_bytes();
     for (name, value) in request.headers() {
-        text.push_str(&format!("{name}: {}\r\n", value.to_str()?));
+        bytes.extend(format!("{name}: {}\r\n", value.to_str()?).bytes());
     }
-    text.push_str("\r\n");
-    // Whatever goes wrong from here on means: not yet.
-    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, S3_PORT)) else {
-        return Ok(false);
-    };
+    bytes.extend(b"\r\n");
+    bytes.extend(&body);
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, S3_PORT))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(&bytes)?;
     let mut answer = Vec::new();
-    let asked = stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .and_then(|()| stream.write_all(text.as_bytes()))
-        .and_then(|()| stream.read_to_end(&mut answer));
-    Ok(asked.is_ok() && answer.starts_with(b"HTTP/1.1 200"))
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split_ascii_whitespace().nth(1);
+    Ok(status.unwrap_or_default().to_owned())
 }
 
 /// The server's program, installed from its Python package if it is missing.

@@ -5,7 +5,7 @@ use crate::arguments::Arguments;
 use crate::figures::Figures;
 use crate::screen::{Screen, Tone};
 use crate::stage::{LOG, Stage};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use host_test::bindings::log::{
     AppendOptions, AppendOutcome, Error, Producer, ReadLimit, ReadOutcome, Writer,
 };
@@ -222,6 +222,13 @@ async fn write(board: Arc<Board>, number: u64, killer: Arc<Notify>, seed: u64) -
     Ok(())
 }
 
+/// What an answer says about an append.
+enum Heard {
+    Ending(Ending),
+    /// Not how it ended: the answer, for people.
+    Nothing(String),
+}
+
 /// One batch of one writer.
 struct Batch<'a> {
     writer: &'a str,
@@ -236,8 +243,16 @@ impl Batch<'_> {
         let give_up = Instant::now() + LAST_WORD;
         let mut killed = false;
         let mut strange = None;
+        let mut last_said = String::from("nothing");
         let ending = loop {
             if Instant::now() > give_up {
+                // The next append would be out of sequence.
+                strange = Some(anyhow!(
+                    "{}, append {}: nobody knows after {} s how it ended; said last: {last_said}",
+                    self.writer,
+                    self.sequence,
+                    LAST_WORD.as_secs()
+                ));
                 break Ending::Unknown;
             }
             let answer = tokio::select! {
@@ -260,8 +275,11 @@ impl Batch<'_> {
                     );
                 }
                 Some(answer) => match self.judge(answer) {
-                    Ok(Some(ending)) => break ending,
-                    Ok(None) => sleep(REPEAT_AFTER).await,
+                    Ok(Heard::Ending(ending)) => break ending,
+                    Ok(Heard::Nothing(said)) => {
+                        last_said = said;
+                        sleep(REPEAT_AFTER).await;
+                    }
                     Err(error) => {
                         strange = Some(error);
                         break Ending::Unknown;
@@ -305,15 +323,20 @@ impl Batch<'_> {
         instance.log().append(LOG, &self.bodies, &options).await
     }
 
-    /// What an answer means: the end, or nothing yet.
-    fn judge(&self, answer: Result<Result<AppendOutcome, Error>>) -> Result<Option<Ending>> {
+    /// What an answer means.
+    fn judge(&self, answer: Result<Result<AppendOutcome, Error>>) -> Result<Heard> {
         let context = || format!("{}, append {}", self.writer, self.sequence);
         match answer.with_context(context)? {
-            Ok(AppendOutcome::Appended(extent)) => {
-                Ok(Some(Ending::Acknowledged(extent.start, extent.end)))
+            Ok(AppendOutcome::Appended(extent)) => Ok(Heard::Ending(Ending::Acknowledged(
+                extent.start,
+                extent.end,
+            ))),
+            Ok(outcome @ AppendOutcome::Indeterminate(_)) => {
+                Ok(Heard::Nothing(format!("{outcome:?}")))
             }
-            Ok(AppendOutcome::Indeterminate(_))
-            | Err(Error::Unavailable(_) | Error::Throttled(_)) => Ok(None),
+            Err(error @ (Error::Unavailable(_) | Error::Throttled(_))) => {
+                Ok(Heard::Nothing(error.to_string()))
+            }
             Ok(other) => bail!("{}: {other:?}", context()),
             Err(error) => Err(error).with_context(context),
         }

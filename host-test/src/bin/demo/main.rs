@@ -56,7 +56,13 @@ fn run(arguments: Arguments) -> Result<bool> {
     let screen = Arc::new(Screen::new());
     let figures = runtime.block_on(async {
         let stage = Arc::new(Stage::set(&arguments).await?);
-        let played = competition::play(&arguments, &stage, &screen).await;
+        let played = async {
+            if arguments.bucket.is_some() {
+                stage.rehearse().await?;
+            }
+            competition::play(&arguments, &stage, &screen).await
+        }
+        .await;
         // A real bucket is left as it was, whatever happened.
         let cleared = stage.clear().await;
         let figures = played?;

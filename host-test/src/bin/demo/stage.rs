@@ -5,6 +5,7 @@ use crate::arguments::Arguments;
 use anyhow::{Context, Result, bail};
 use host_test::artifact::Artifact;
 use host_test::bindings::bucket::{Found, Read, Span};
+use host_test::bindings::log::{AppendOptions, AppendOutcome, Writer};
 use host_test::faults::{Rates, Spans};
 use host_test::host::Instance;
 use host_test::readback::slots_prefix;
@@ -17,6 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The log that everybody uses.
 pub const LOG: &str = "demo";
+/// The log that is appended to once, before anybody is killed.
+const REHEARSAL: &str = "rehearsal";
 /// Keys on one page of a listing, and in one deletion.
 const PAGE_KEYS: u32 = 1_000;
 /// Objects in one batch of reads.
@@ -110,6 +113,23 @@ impl Stage {
             prefix,
             counted: Mutex::default(),
         })
+    }
+
+    /// Appends once. Whoever writes first in a bucket checks what its conditions are
+    /// worth, with writes that race: where a server makes those wait for each other,
+    /// no writer here would live that long.
+    pub async fn rehearse(&self) -> Result<()> {
+        let options = AppendOptions {
+            writer: Writer::Shared,
+            expected: None,
+            producer: None,
+        };
+        let record = b"may this bucket be used?".to_vec();
+        let mut usher = self.instance("usher").await?;
+        match usher.log().append(REHEARSAL, &[record], &options).await?? {
+            AppendOutcome::Appended(_) => Ok(()),
+            other => bail!("the first append ended with {other:?}"),
+        }
     }
 
     /// Where the log lies, for people.
