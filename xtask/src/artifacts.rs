@@ -109,7 +109,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:io/streams@0.2.0",
         ],
         exports: &["ifmatch:bucket/*"],
-        bytes_max: (122_300, 52_400),
+        bytes_max: (116_500, 51_700),
     },
     Artifact {
         name: "protocols",
@@ -124,7 +124,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (335_200, 137_200),
+        bytes_max: (323_600, 135_800),
     },
     Artifact {
         name: "protocols-log",
@@ -142,7 +142,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (178_600, 75_900),
+        bytes_max: (174_000, 75_100),
     },
     Artifact {
         name: "ifmatch",
@@ -157,7 +157,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (424_400, 173_800),
+        bytes_max: (411_200, 173_600),
     },
     Artifact {
         name: "ifmatch-log",
@@ -169,7 +169,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         },
         imports: HOST,
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (255_800, 108_200),
+        bytes_max: (250_300, 108_200),
     },
     Artifact {
         name: "ifmatch-manifest",
@@ -186,7 +186,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (300_000, 120_000),
+        bytes_max: (283_500, 120_000),
     },
     Artifact {
         name: "ifmatch-composed",
@@ -202,7 +202,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (461_300, 188_000),
+        bytes_max: (445_800, 187_200),
     },
     Artifact {
         name: "orders",
@@ -228,7 +228,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         },
         imports: HOST,
         exports: &["example:orders/orders"],
-        bytes_max: (463_400, 190_000),
+        bytes_max: (449_100, 189_700),
     },
     Artifact {
         name: "acid-table",
@@ -252,7 +252,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         },
         imports: HOST,
         exports: &["example:acid-table/tables"],
-        bytes_max: (482_100, 198_000),
+        bytes_max: (466_800, 197_700),
     },
     Artifact {
         name: "floor",

@@ -9,6 +9,7 @@ mod artifacts;
 mod bench;
 mod build;
 mod cli;
+mod compact;
 mod componentize;
 mod compose;
 mod documents;
