@@ -24,6 +24,7 @@ use ifmatch::error::Error;
 use ifmatch::manifest::{
     At, Change, CommitOutcome, Dependency, Edit, KeepVersions, Part, TransactionOutcome, VersionPin,
 };
+use model::dice::Dice;
 use model::manifest::{Instance, change, commit, fenced, key, latest_of};
 use model::{Answer, HOUR_MS, Op, Request, World};
 
@@ -458,19 +459,6 @@ fn without_a_time_of_the_store_nothing_is_condemned_by_itself() {
     commit(&world, &world.manifests(), &change(0, "a=1"));
     for _ in 0..3 {
         assert_eq!(sweep(&world).generation, Generation(1));
-    }
-}
-
-/// Draws numbers from a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
     }
 }
 

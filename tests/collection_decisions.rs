@@ -22,6 +22,7 @@ use ifmatch::collection::{Act, Reason, Report};
 use ifmatch::manifest::{
     At, Change, CommitOutcome, KeepVersions, Part, Snapshot, State, TransactionOutcome,
 };
+use model::dice::Dice;
 use model::manifest::{Instance, change, words};
 use model::{Answer, HOUR_MS, Op, Request, World};
 
@@ -331,19 +332,6 @@ fn a_decision_that_is_damaged_or_misplaced_is_named_and_stays() {
             "{swept:?}"
         );
         assert_eq!(decisions(&world), std::slice::from_ref(damaged));
-    }
-}
-
-/// Draws numbers from a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
     }
 }
 

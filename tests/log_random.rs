@@ -28,6 +28,7 @@ use ifmatch::log::{
     ReadOutcome, TrimReport,
 };
 use ifmatch::slots::Grace;
+use model::dice::Dice;
 use model::log::{ALL, batch, produced};
 use model::{Answer, Op, Request, World};
 
@@ -37,23 +38,6 @@ const GRACE: Grace = Grace {
     period_ms: 60_000,
     margin_ms: 5_000,
 };
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// How an operation ended.
 enum Ended {

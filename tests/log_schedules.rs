@@ -25,6 +25,7 @@ use ifmatch::bucket::{BucketError, PutOutcome};
 use ifmatch::log::{AppendOutcome, Cursor, Extent, Keep, MergeOptions, ReadOutcome};
 use ifmatch::slots::Grace;
 use ifmatch::token::Epoch;
+use model::dice::Dice;
 use model::log::{ALL, batch, produced};
 use model::{Answer, Op, Request, World};
 
@@ -32,23 +33,6 @@ const GRACE: Grace = Grace {
     period_ms: 10_000,
     margin_ms: 2_000,
 };
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// What a schedule consists of.
 #[derive(Clone, Copy, Debug, Default)]

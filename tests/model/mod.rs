@@ -20,6 +20,7 @@ pub mod log;
 pub mod manifest;
 
 pub mod clock;
+pub mod dice;
 pub mod timed;
 
 use std::cell::{Cell, RefCell};
