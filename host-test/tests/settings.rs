@@ -2,13 +2,15 @@
 //! nobody reads a secret.
 //!
 //! Method: `bucket-s3.wasm` with one setting wrong at a time, against the store in
-//! this process, which checks signatures, and against ports where nobody listens.
+//! this process, which checks signatures, against ports where nobody listens, and one
+//! setting against SeaweedFS.
 
 use anyhow::Result;
 use host_test::artifact::Artifact;
 use host_test::bindings::bucket::{Error, Found, Precondition, PutOutcome, Read, Span, Write};
 use host_test::clock::UnixMs;
 use host_test::host::Instance;
+use host_test::seaweed::Seaweed;
 use host_test::store::{BUCKET, Credential, Options, REGION};
 use host_test::world::{Endpoint, InstanceBuilder, NOTE_KEY, Site, World, simulate};
 
@@ -133,6 +135,7 @@ fn a_wrong_setting_is_named() -> Result<()> {
         ("IFMATCH_PREFIX", "a/../b"),
         ("IFMATCH_ADDRESSING", "sideways"),
         ("IFMATCH_ETAG", "maybe"),
+        ("IFMATCH_PAYLOAD", "unsigned"),
         ("IFMATCH_REQUEST_TIMEOUT_MS", "soon"),
         ("IFMATCH_REQUEST_TIMEOUT_MS", "-1"),
         ("IFMATCH_MAX_OBJECT_BYTES", "99999999999999999999"),
@@ -305,4 +308,62 @@ fn virtual_host_addressing_works_too() -> Result<()> {
         assert_eq!(world.store().keys(""), [NOTE_KEY, "a=b/c"]);
         Ok(())
     })
+}
+
+/// A write of 64 KiB, and the instructions that it took.
+async fn put_64_kib(instance: &mut Instance, key: &str) -> Result<(PutOutcome, u64)> {
+    let write = Write {
+        key: key.to_owned(),
+        body: vec![b'x'; 64 << 10],
+        precondition: Precondition::Absent,
+    };
+    let before = instance.fuel_used();
+    let outcome = instance.bucket().put(&write).await??;
+    Ok((outcome, instance.fuel_used() - before))
+}
+
+#[test]
+fn an_unsigned_payload_is_not_hashed_and_the_condition_still_holds() -> Result<()> {
+    simulate(10, async |world| {
+        let over_tls = || builder(world).with("AWS_ENDPOINT_URL_S3", "https://s3.test");
+        let mut signs = over_tls().await?;
+        let mut does_not = over_tls().with("IFMATCH_PAYLOAD", "unsigned").await?;
+        let (first, signed) = put_64_kib(&mut signs, "signed").await?;
+        let (second, unsigned) = put_64_kib(&mut does_not, "unsigned").await?;
+        for outcome in [first, second] {
+            assert!(matches!(outcome, PutOutcome::Written(_)), "{outcome:?}");
+        }
+        assert!(unsigned * 8 < signed, "{unsigned} of {signed}");
+        let (again, _) = put_64_kib(&mut does_not, "signed").await?;
+        assert!(matches!(again, PutOutcome::PreconditionFailed), "{again:?}");
+        let in_plain_text = builder(world).with("IFMATCH_PAYLOAD", "unsigned").await?;
+        for error in errors(in_plain_text).await? {
+            assert!(
+                matches!(&error, Error::Misconfigured(text) if text.contains("IFMATCH_PAYLOAD")),
+                "{error:?}"
+            );
+        }
+        Ok(())
+    })
+}
+
+#[tokio::test]
+async fn seaweedfs_takes_unsigned_payloads_and_keeps_their_conditions() -> Result<()> {
+    let site = Site::on_this_machine(&Seaweed::shared()?.endpoint(), 1)
+        .with("IFMATCH_PAYLOAD", "unsigned");
+    let mut instance = site.instance("a").artifact(Artifact::BucketS3).await?;
+    let (first, _) = put_64_kib(&mut instance, "settings/unsigned").await?;
+    assert!(matches!(first, PutOutcome::Written(_)), "{first:?}");
+    let (again, _) = put_64_kib(&mut instance, "settings/unsigned").await?;
+    assert!(matches!(again, PutOutcome::PreconditionFailed), "{again:?}");
+    let read = Read {
+        key: "settings/unsigned".to_owned(),
+        span: Span::All,
+        unless: None,
+    };
+    match instance.bucket().get(&read).await??.found {
+        Found::Object(object) => assert_eq!(object.body, vec![b'x'; 64 << 10]),
+        other => panic!("{other:?}"),
+    }
+    Ok(())
 }

@@ -259,6 +259,22 @@ async fn logs(world: &World, counts: &mut Counts) -> Result<()> {
         })
         .await?;
     }
+    let mut unsigned = world
+        .instance("unsigned")
+        .with("AWS_ENDPOINT_URL_S3", "https://s3.test")
+        .with("IFMATCH_PAYLOAD", "unsigned")
+        .await?;
+    for (operation, bytes) in [
+        ("append 1 KiB, unsigned payload", 1 << 10),
+        ("append 64 KiB, unsigned payload", 64 << 10),
+    ] {
+        let batch = [vec![b'x'; bytes]];
+        append(&mut unsigned, "d", &batch).await?;
+        charge(counts, world, operation, &mut unsigned, async |writer| {
+            append(writer, "d", &batch).await
+        })
+        .await?;
+    }
     for _ in 0..SEGMENTS {
         append(&mut writer, "small", &[vec![b'x'; 128]]).await?;
     }

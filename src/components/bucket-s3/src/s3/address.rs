@@ -99,6 +99,15 @@ impl Endpoint {
         self.host.ends_with(".amazonaws.com") || self.host.ends_with(".amazonaws.com.cn")
     }
 
+    /// Whether nobody on the way can change what is sent: over TLS, or to this machine.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        let here = self.host == "localhost"
+            || self.host == "[::1]"
+            || (self.is_ip() && self.host.starts_with("127."));
+        self.scheme == Scheme::Https || here
+    }
+
     /// Whether the host is an IP address, before which no bucket name can stand.
     #[must_use]
     pub fn is_ip(&self) -> bool {

@@ -178,7 +178,7 @@ impl<H: Http> Bucket<H> {
                 Precondition::Matches(token) => Precondition::Matches(checked_version(token)?),
             },
         };
-        let request = put.request(&self.config.address, &self.config.prefix, self.config.etag);
+        let request = put.request(&self.config);
         let mut waits_ms = CONFLICT_WAITS_MS.into_iter();
         loop {
             let result = self.send(&request, PutObject::reading()).await;

@@ -20,6 +20,15 @@ pub enum EtagForm {
     Unquoted,
 }
 
+/// Whether signatures cover the bodies of writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// By their SHA-256: the store refuses a body that changed on the way.
+    Signed,
+    /// Not: the connection has to protect them.
+    Unsigned,
+}
+
 /// Everything that an instance is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -33,6 +42,8 @@ pub struct Config {
     pub prefix: String,
     /// How entity tags are written in conditions.
     pub etag: EtagForm,
+    /// Whether signatures cover the bodies of writes.
+    pub payload: Payload,
     /// Limits.
     pub limits: Limits,
 }
@@ -116,6 +127,7 @@ impl Config {
             credentials,
             prefix: source.prefix()?,
             etag: source.etag()?,
+            payload: source.payload(&endpoint)?,
             limits: Limits {
                 connect_timeout_ms: source.number(&CONNECT_TIMEOUT_MS)?,
                 request_timeout_ms: source.number(&REQUEST_TIMEOUT_MS)?,
@@ -295,6 +307,16 @@ impl<'a> Source<'a> {
         }
     }
 
+    fn payload(&self, endpoint: &Endpoint) -> Result<Payload, Error> {
+        const NAME: &str = "IFMATCH_PAYLOAD";
+        match self.get(NAME) {
+            None | Some("signed") => Ok(Payload::Signed),
+            Some("unsigned") if endpoint.is_protected() => Ok(Payload::Unsigned),
+            Some("unsigned") => Err(wrong(NAME, "can be unsigned only over https or loopback")),
+            Some(_) => Err(wrong(NAME, "must be signed or unsigned")),
+        }
+    }
+
     fn number<T: TryFrom<u64>>(&self, number: &Number) -> Result<T, Error> {
         let value = match self.get(number.name) {
             None => Some(number.default),
@@ -349,6 +371,7 @@ mod tests {
         assert_eq!(config.region, "eu-west-1");
         assert_eq!(config.prefix, "");
         assert_eq!(config.etag, EtagForm::Quoted);
+        assert_eq!(config.payload, Payload::Signed);
         assert_eq!(
             config.limits,
             Limits {
@@ -416,6 +439,34 @@ mod tests {
     }
 
     #[test]
+    fn a_body_goes_unsigned_only_where_nobody_can_change_it() {
+        let payload = |url: &str| {
+            let unsigned = [("IFMATCH_PAYLOAD", "unsigned"), ("AWS_ENDPOINT_URL", url)];
+            parse(&unsigned).map(|config| config.payload)
+        };
+        for url in [
+            "",
+            "https://store.example",
+            "http://127.0.0.1:9000",
+            "http://[::1]:9000",
+            "http://localhost",
+        ] {
+            assert_eq!(payload(url).unwrap(), Payload::Unsigned, "{url}");
+        }
+        for url in [
+            "http://store.example",
+            "http://10.0.0.1",
+            "http://127.example",
+            "http://localhost.example",
+        ] {
+            let Err(Error::Misconfigured(text)) = payload(url) else {
+                panic!("{url} was not refused");
+            };
+            assert!(text.starts_with("IFMATCH_PAYLOAD "), "{text}");
+        }
+    }
+
+    #[test]
     fn every_complaint_names_its_setting_and_no_secret() {
         let long = "x".repeat(9000);
         for (name, values) in [
@@ -443,6 +494,7 @@ mod tests {
             ),
             ("IFMATCH_ADDRESSING", vec!["Path", "auto"]),
             ("IFMATCH_ETAG", vec!["raw"]),
+            ("IFMATCH_PAYLOAD", vec!["none", "Signed"]),
             (
                 "IFMATCH_CONNECT_TIMEOUT_MS",
                 vec!["0", "9", "600001", "-1", "+10", "1e3", " 10"],

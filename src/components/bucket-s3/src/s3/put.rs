@@ -1,8 +1,7 @@
 //! PutObject, always with a precondition.
 
-use super::address::Address;
 use super::canonical_request::Query;
-use super::config::{Config, EtagForm};
+use super::config::{Config, Payload};
 use super::encoding::decimal;
 use super::error_document::{ErrorDocument, is_throttled, refusal};
 use super::get::condition;
@@ -38,12 +37,20 @@ impl PutObject {
     /// The request. Its condition is what closes the race between two writers
     /// that both saw the key absent, or both saw the same version.
     #[must_use]
-    pub fn request(&self, address: &Address, prefix: &str, form: EtagForm) -> Request<'_> {
-        let path = address.object_path(&[prefix, self.key.as_str()].concat());
-        let request = Request::new(Method::Put, path, Query::new(), Some(&self.body));
+    pub fn request(&self, config: &Config) -> Request<'_> {
+        let full_key = [config.prefix.as_str(), self.key.as_str()].concat();
+        let path = config.address.object_path(&full_key);
+        let request = match config.payload {
+            Payload::Signed => Request::new(Method::Put, path, Query::new(), Some(&self.body)),
+            Payload::Unsigned => {
+                Request::with_unsigned(Method::Put, path, Query::new(), &self.body)
+            }
+        };
         match &self.precondition {
             Precondition::Absent => request.header("if-none-match", "*".to_owned()),
-            Precondition::Matches(version) => request.header("if-match", condition(version, form)),
+            Precondition::Matches(version) => {
+                request.header("if-match", condition(version, config.etag))
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::canonical_request::{CanonicalRequest, Query, SignedHeaders};
 use super::config::Config;
 use super::encoding::decimal;
-use super::signature::{ALGORITHM, SHA256_HEX_EMPTY, Signer, sha256_hex};
+use super::signature::{ALGORITHM, SHA256_HEX_EMPTY, Signer, UNSIGNED_PAYLOAD, sha256_hex};
 use super::time::AmzDate;
 
 /// The methods that are used.
@@ -71,6 +71,17 @@ impl<'a> Request<'a> {
             headers: Vec::new(),
             body,
             payload,
+        }
+    }
+
+    /// The same with a body of which the signature says nothing, which saves its hash.
+    /// Conditions and key stay signed.
+    #[must_use]
+    pub fn with_unsigned(method: Method, path: String, query: Query, body: &'a [u8]) -> Self {
+        Self {
+            body: Some(body),
+            payload: UNSIGNED_PAYLOAD.to_owned(),
+            ..Self::new(method, path, query, None)
         }
     }
 
