@@ -2,7 +2,6 @@
 
 use bucket_s3::s3::bucket::{Bucket as S3, Http};
 use bucket_s3::s3::config::Config;
-use bucket_s3::s3::port as s3;
 use bucket_s3::s3::request::{Method, SignedRequest};
 use bucket_s3::s3::response::{Collector, End, Failure, Headers, Reading, Response};
 use bytes::Bytes;
@@ -13,8 +12,7 @@ use host_test::wire::{Sender, Wire};
 use host_test::world::Site;
 use http_body_util::BodyExt;
 use ifmatch::bucket::{
-    BATCH_OBJECTS_MAX, Bucket, BucketError, Found, Metadata, Object, Page, Precondition,
-    PutOutcome, Read, Reply, Span, StoreTime, Version, Write,
+    BATCH_OBJECTS_MAX, Bucket, BucketError, Found, Page, PutOutcome, Read, Reply, Write,
 };
 use ifmatch::env::Env;
 use ifmatch::log::Logs;
@@ -152,9 +150,7 @@ impl NativeBucket {
 
 impl Bucket for NativeBucket {
     async fn get(&self, read: Read) -> Result<Reply, BucketError> {
-        let budget = self.0.budget();
-        let reply = self.0.get(&to_read(read), &budget).await;
-        reply.map(from_reply).map_err(from_error)
+        self.0.get(&read, &self.0.budget()).await
     }
 
     async fn get_many(&self, reads: Vec<Read>) -> Vec<Result<Reply, BucketError>> {
@@ -163,8 +159,7 @@ impl Bucket for NativeBucket {
     }
 
     async fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
-        let outcome = self.0.put(to_write(write)).await;
-        outcome.map(from_outcome).map_err(from_error)
+        self.0.put(write).await
     }
 
     async fn put_many(&self, writes: &[Write]) -> Vec<Result<PutOutcome, BucketError>> {
@@ -180,13 +175,7 @@ impl Bucket for NativeBucket {
         start_after: Option<&str>,
         limit: u32,
     ) -> Result<Page, BucketError> {
-        let page = self.0.list(prefix, start_after, limit).await;
-        page.map(|page| Page {
-            objects: page.objects.into_iter().map(from_metadata).collect(),
-            more: page.more,
-            observed_at: page.observed_at.map(from_time),
-        })
-        .map_err(from_error)
+        self.0.list(prefix, start_after, limit).await
     }
 }
 
@@ -237,81 +226,4 @@ pub async fn read_all(bucket: &NativeBucket, keys: &[String]) -> anyhow::Result<
         }
     }
     Ok(bytes)
-}
-
-fn to_read(read: Read) -> s3::Read {
-    s3::Read {
-        key: read.key,
-        span: match read.span {
-            Span::All => s3::Span::All,
-            Span::First(bytes) => s3::Span::First(bytes),
-        },
-        unless: read.unless.map(|version| version.0),
-    }
-}
-
-fn to_write(write: &Write) -> s3::Write {
-    s3::Write {
-        key: write.key.clone(),
-        body: write.body.clone(),
-        precondition: match &write.precondition {
-            Precondition::Absent => s3::Precondition::Absent,
-            Precondition::Matches(version) => s3::Precondition::Matches(version.0.clone()),
-        },
-    }
-}
-
-fn from_time(unix_ms: u64) -> StoreTime {
-    StoreTime { unix_ms }
-}
-
-fn from_metadata(metadata: s3::Metadata) -> Metadata {
-    Metadata {
-        key: metadata.key.as_str().to_owned(),
-        version: Version(metadata.version.token().to_owned()),
-        size_bytes: metadata.size,
-        modified_at: metadata.modified_at.map(from_time),
-    }
-}
-
-fn from_reply(reply: s3::Reply) -> Reply {
-    Reply {
-        found: match reply.found {
-            s3::Found::Absent => Found::Absent,
-            s3::Found::Unchanged => Found::Unchanged,
-            s3::Found::Object { metadata, body } => Found::Object(Object {
-                metadata: from_metadata(metadata),
-                body,
-            }),
-        },
-        observed_at: reply.observed_at.map(from_time),
-    }
-}
-
-fn from_outcome(outcome: s3::PutOutcome) -> PutOutcome {
-    match outcome {
-        s3::PutOutcome::Written {
-            version,
-            observed_at,
-        } => PutOutcome::Written {
-            version: Version(version.token().to_owned()),
-            observed_at: observed_at.map(from_time),
-        },
-        s3::PutOutcome::PreconditionFailed => PutOutcome::PreconditionFailed,
-        s3::PutOutcome::Indeterminate(why) => PutOutcome::Indeterminate(why),
-    }
-}
-
-fn from_error(error: s3::Error) -> BucketError {
-    match error {
-        s3::Error::InvalidArgument(text) => BucketError::InvalidArgument(text),
-        s3::Error::Misconfigured(text) => BucketError::Misconfigured(text),
-        s3::Error::AccessDenied(text) => BucketError::AccessDenied(text),
-        s3::Error::NoSuchBucket(text) => BucketError::NoSuchBucket(text),
-        s3::Error::TooLarge(bytes) => BucketError::TooLarge(bytes),
-        s3::Error::Throttled(ms) => BucketError::Throttled(ms),
-        s3::Error::Unavailable(text) => BucketError::Unavailable(text),
-        s3::Error::Unsupported(text) => BucketError::Unsupported(text),
-        s3::Error::Other(text) => BucketError::Other(text),
-    }
 }

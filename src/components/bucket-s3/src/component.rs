@@ -1,22 +1,26 @@
 //! The exported functions: values of the WIT to values of [`crate::s3::port`]
 //! and back. No rule of S3 is here.
 
+use ifmatch::list::list;
+
 use crate::bindings::exports::ifmatch::bucket::types;
 use crate::bindings::exports::ifmatch::bucket::{bucket as wit, deletion, presign};
 use crate::provider;
 use crate::s3::port::{
-    Error, Found, Metadata, Page, Precondition, Presigned, PutOutcome, Read, Reply, Span, Version,
-    Write,
+    Error, Found, Metadata, Page, Precondition, Presigned, PutOutcome, Read, Reply, Span,
+    StoreTime, Version, Write,
 };
 
 /// Implements the exports.
 pub struct Component;
 
 fn all<T, U: From<T>>(results: Vec<Result<T, Error>>) -> Vec<Result<U, types::Error>> {
-    results
-        .into_iter()
-        .map(|result| result.map(Into::into).map_err(Into::into))
-        .collect()
+    let results = results.into_iter();
+    list(results.map(|result| result.map(Into::into).map_err(Into::into)))
+}
+
+fn unix_ms(time: StoreTime) -> u64 {
+    time.unix_ms
 }
 
 impl wit::Guest for Component {
@@ -25,19 +29,16 @@ impl wit::Guest for Component {
     }
 
     fn get_many(reads: Vec<wit::Read>) -> Vec<Result<wit::Reply, types::Error>> {
-        all(provider::get_many(
-            reads.into_iter().map(Into::into).collect(),
-        ))
+        all(provider::get_many(list(reads.into_iter().map(Into::into))))
     }
 
     fn put(write: wit::Write) -> Result<wit::PutOutcome, types::Error> {
-        Ok(provider::only(provider::put_many(vec![write.into()]))?.into())
+        Ok(provider::only(provider::put_many(&[write.into()]))?.into())
     }
 
     fn put_many(writes: Vec<wit::Write>) -> Vec<Result<wit::PutOutcome, types::Error>> {
-        all(provider::put_many(
-            writes.into_iter().map(Into::into).collect(),
-        ))
+        let writes: Vec<Write> = list(writes.into_iter().map(Into::into));
+        all(provider::put_many(&writes))
     }
 
     fn list_objects(
@@ -81,21 +82,25 @@ impl From<Error> for types::Error {
     }
 }
 
+impl From<types::Version> for Version {
+    fn from(version: types::Version) -> Self {
+        Self(version.token)
+    }
+}
+
 impl From<Version> for types::Version {
     fn from(version: Version) -> Self {
-        Self {
-            token: version.token().to_owned(),
-        }
+        Self { token: version.0 }
     }
 }
 
 impl From<Metadata> for types::Metadata {
     fn from(metadata: Metadata) -> Self {
         Self {
-            key: metadata.key.as_str().to_owned(),
+            key: metadata.key,
             version: metadata.version.into(),
-            size: metadata.size,
-            modified_at: metadata.modified_at,
+            size: metadata.size_bytes,
+            modified_at: metadata.modified_at.map(unix_ms),
         }
     }
 }
@@ -108,7 +113,7 @@ impl From<wit::Read> for Read {
                 wit::Span::All => Span::All,
                 wit::Span::First(bytes) => Span::First(bytes),
             },
-            unless: read.unless.map(|version| version.token),
+            unless: read.unless.map(Into::into),
         }
     }
 }
@@ -119,12 +124,12 @@ impl From<Reply> for wit::Reply {
             found: match reply.found {
                 Found::Absent => wit::Found::Absent,
                 Found::Unchanged => wit::Found::Unchanged,
-                Found::Object { metadata, body } => wit::Found::Object(wit::Object {
-                    metadata: metadata.into(),
-                    body,
+                Found::Object(object) => wit::Found::Object(wit::Object {
+                    metadata: object.metadata.into(),
+                    body: object.body,
                 }),
             },
-            observed_at: reply.observed_at,
+            observed_at: reply.observed_at.map(unix_ms),
         }
     }
 }
@@ -136,7 +141,7 @@ impl From<wit::Write> for Write {
             body: write.body,
             precondition: match write.precondition {
                 wit::Precondition::Absent => Precondition::Absent,
-                wit::Precondition::Matches(version) => Precondition::Matches(version.token),
+                wit::Precondition::Matches(version) => Precondition::Matches(version.into()),
             },
         }
     }
@@ -150,7 +155,7 @@ impl From<PutOutcome> for wit::PutOutcome {
                 observed_at,
             } => Self::Written(wit::Written {
                 version: version.into(),
-                observed_at,
+                observed_at: observed_at.map(unix_ms),
             }),
             PutOutcome::PreconditionFailed => Self::PreconditionFailed,
             PutOutcome::Indeterminate(why) => Self::Indeterminate(why),
@@ -161,9 +166,9 @@ impl From<PutOutcome> for wit::PutOutcome {
 impl From<Page> for wit::Page {
     fn from(page: Page) -> Self {
         Self {
-            objects: page.objects.into_iter().map(Into::into).collect(),
+            objects: list(page.objects.into_iter().map(Into::into)),
             more: page.more,
-            observed_at: page.observed_at,
+            observed_at: page.observed_at.map(unix_ms),
         }
     }
 }

@@ -10,9 +10,7 @@ use crate::bindings::wasi::cli::environment;
 use crate::overlap::{Task, run, run_all};
 use crate::s3::bucket::Bucket;
 use crate::s3::config::Config;
-use crate::s3::port::{
-    Error, Found, MAX_BATCH, Page, Presigned, PutOutcome, Read, Reply, Span, Write,
-};
+use crate::s3::port::{Error, Found, MAX_BATCH, Page, Presigned, PutOutcome, Read, Reply, Write};
 use crate::s3::response::Budget;
 use crate::wasi_http::WasiHttp;
 
@@ -76,11 +74,7 @@ pub fn expect(keys: Vec<String>) {
     let budget = BUDGET.with(Rc::clone);
     let mut context = Context::from_waker(Waker::noop());
     for key in keys.into_iter().take(most) {
-        let read = Read {
-            key,
-            span: Span::All,
-            unless: None,
-        };
+        let read = Read::all(key);
         let at = before.iter().position(|(begun, _)| *begun == read);
         let mut reply = match at {
             Some(at) => before.swap_remove(at).1,
@@ -116,8 +110,7 @@ pub fn get_many(reads: Vec<Read>) -> Vec<Result<Reply, Error>> {
             if let Some(begun) = begun {
                 *reply = begun.await;
             }
-            let is_there =
-                matches!(reply, Ok(reply) if matches!(reply.found, Found::Object { .. }));
+            let is_there = matches!(reply, Ok(reply) if matches!(reply.found, Found::Object(_)));
             if !is_there {
                 *reply = begin(bucket.clone(), read, budget.clone()).await;
             }
@@ -129,7 +122,7 @@ pub fn get_many(reads: Vec<Read>) -> Vec<Result<Reply, Error>> {
 }
 
 /// The results of several writes, in their order. Their requests overlap.
-pub fn put_many(writes: Vec<Write>) -> Vec<Result<PutOutcome, Error>> {
+pub fn put_many(writes: &[Write]) -> Vec<Result<PutOutcome, Error>> {
     let bucket = match batch(writes.len()) {
         Ok(bucket) => bucket,
         Err(error) => return vec![Err(error); writes.len()],

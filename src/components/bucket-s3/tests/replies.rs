@@ -21,7 +21,10 @@ mod script;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bucket_s3::s3::port::{Error, Found, Page, Precondition, PutOutcome, Read, Reply, Span, Write};
+use bucket_s3::s3::port::{
+    Error, Found, Object, Page, Precondition, PutOutcome, Read, Reply, Span, StoreTime, Version,
+    Write,
+};
 use bucket_s3::s3::time::http_date_ms;
 use script::{Raw, Script, bucket, run};
 
@@ -96,17 +99,17 @@ impl Fixture {
                     body: b"hello".to_vec(),
                     precondition: match precondition {
                         "absent" => Precondition::Absent,
-                        _ => Precondition::Matches("deadbeef".to_owned()),
+                        _ => Precondition::Matches(deadbeef()),
                     },
                 };
-                run(bucket.put(write)).map(put_text)
+                run(bucket.put(&write)).map(put_text)
             }
             ["get", "all", ..] | ["get", "first", ..] => {
                 let span = match words[1] {
                     "all" => Span::All,
                     _ => Span::First(words[2].parse().unwrap()),
                 };
-                let unless = words.contains(&"unless").then(|| "deadbeef".to_owned());
+                let unless = words.contains(&"unless").then(deadbeef);
                 run(bucket.get(
                     &Read {
                         key: "log/1".to_owned(),
@@ -133,8 +136,12 @@ impl Fixture {
     }
 }
 
-fn time(at: Option<u64>) -> String {
-    at.map_or("-".to_owned(), |ms| ms.to_string())
+fn deadbeef() -> Version {
+    Version("deadbeef".to_owned())
+}
+
+fn time(at: Option<StoreTime>) -> String {
+    at.map_or("-".to_owned(), |time| time.unix_ms.to_string())
 }
 
 fn put_text(outcome: PutOutcome) -> String {
@@ -143,7 +150,7 @@ fn put_text(outcome: PutOutcome) -> String {
             version,
             observed_at,
         } => {
-            format!("written {} at {}", version.token(), time(observed_at))
+            format!("written {} at {}", version.0, time(observed_at))
         }
         PutOutcome::PreconditionFailed => "precondition-failed".to_owned(),
         PutOutcome::Indeterminate(why) => format!("indeterminate {why}"),
@@ -155,10 +162,10 @@ fn get_text(reply: Reply) -> String {
     match reply.found {
         Found::Absent => format!("absent at {at}"),
         Found::Unchanged => format!("unchanged at {at}"),
-        Found::Object { metadata, body } => format!(
+        Found::Object(Object { metadata, body }) => format!(
             "object {} size {} {} at {at} modified {}",
-            metadata.version.token(),
-            metadata.size,
+            metadata.version.0,
+            metadata.size_bytes,
             String::from_utf8(body).unwrap(),
             time(metadata.modified_at)
         ),

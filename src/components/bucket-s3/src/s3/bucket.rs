@@ -10,7 +10,7 @@ use super::get::{self, GetObject};
 use super::list::{ListObjects, Part, check_order};
 use super::port::{
     Error, Key, MAX_DELETE, MAX_PAGE, Page, Precondition, Presigned, PutOutcome, Read, Reply, Span,
-    Version, Write, is_key_prefix, visible,
+    Version, Write, is_key_prefix, is_version, visible,
 };
 use super::presign::Presign;
 use super::put::{self, PutObject};
@@ -129,8 +129,11 @@ impl<H: Http> Bucket<H> {
         let get = GetObject {
             key: Key::parse(&read.key)?,
             span: read.span,
-            unless: read.unless.as_deref().map(checked_version).transpose()?,
+            unless: read.unless.clone(),
         };
+        if let Some(version) = &get.unless {
+            check_version(version)?;
+        }
         if get.span == Span::First(0) {
             return Err(Error::InvalidArgument(
                 "a span must be at least 1 byte".to_owned(),
@@ -165,19 +168,19 @@ impl<H: Http> Bucket<H> {
     ///
     /// # Errors
     /// The errors of the port; nothing was written then.
-    pub async fn put(&self, write: Write) -> Result<PutOutcome, Error> {
+    pub async fn put(&self, write: &Write) -> Result<PutOutcome, Error> {
         let size = u64::try_from(write.body.len()).unwrap_or(u64::MAX);
         if size > self.config.limits.object_bytes {
             return Err(Error::TooLarge(self.config.limits.object_bytes));
         }
         let put = PutObject {
             key: Key::parse(&write.key)?,
-            body: write.body,
-            precondition: match &write.precondition {
-                Precondition::Absent => Precondition::Absent,
-                Precondition::Matches(token) => Precondition::Matches(checked_version(token)?),
-            },
+            body: &write.body,
+            precondition: &write.precondition,
         };
+        if let Precondition::Matches(version) = &write.precondition {
+            check_version(version)?;
+        }
         let request = put.request(&self.config);
         let mut waits_ms = CONFLICT_WAITS_MS.into_iter();
         loop {
@@ -330,13 +333,16 @@ fn skewed(response: &Response, signed_at: u64) -> Option<u64> {
         return None;
     }
     let document = ErrorDocument::parse(&response.body);
-    let store_ms = response.headers.observed_at().or(document.server_time_ms)?;
+    let told_ms = response.headers.observed_at().map(|time| time.unix_ms);
+    let store_ms = told_ms.or(document.server_time_ms)?;
     let is_off = store_ms.abs_diff(signed_at) > SKEW_MS;
     (is_off || document.code == "RequestTimeTooSkewed").then_some(store_ms)
 }
 
-fn checked_version(token: &str) -> Result<Version, Error> {
-    Version::parse(token).ok_or_else(|| {
-        Error::InvalidArgument("a version is not one that this bucket gave".to_owned())
-    })
+fn check_version(version: &Version) -> Result<(), Error> {
+    if is_version(&version.0) {
+        return Ok(());
+    }
+    let text = "a version is not one that this bucket gave";
+    Err(Error::InvalidArgument(text.to_owned()))
 }

@@ -5,10 +5,9 @@ use super::canonical_request::Query;
 use super::config::{Config, EtagForm};
 use super::encoding::decimal;
 use super::error_document::{ErrorDocument, refusal};
-use super::port::{Error, Found, Key, Metadata, Reply, Span, Version};
+use super::port::{Error, Found, Key, Metadata, Object, Reply, Span, Version};
 use super::request::{Method, Request};
 use super::response::{Beyond, Budget, End, Reading, Response};
-use super::time::http_date_ms;
 
 /// A read whose arguments have been checked.
 #[derive(Clone, Debug)]
@@ -25,8 +24,8 @@ pub struct GetObject {
 #[must_use]
 pub fn condition(version: &Version, form: EtagForm) -> String {
     match form {
-        EtagForm::Quoted => ["\"", version.token(), "\""].concat(),
-        EtagForm::Unquoted => version.token().to_owned(),
+        EtagForm::Quoted => ["\"", &version.0, "\""].concat(),
+        EtagForm::Unquoted => version.0.clone(),
     }
 }
 
@@ -115,21 +114,15 @@ impl GetObject {
         let version = response.headers.version().ok_or_else(|| {
             Error::Unsupported("the store, or a proxy before it, gives no strong ETag".to_owned())
         })?;
-        let modified_at = response
-            .headers
-            .last_modified
-            .as_deref()
-            .and_then(http_date_ms);
-        let metadata = Metadata {
-            key: self.key.clone(),
-            version,
-            size,
-            modified_at,
-        };
-        Ok(Found::Object {
-            metadata,
+        Ok(Found::Object(Object {
+            metadata: Metadata {
+                key: self.key.as_str().to_owned(),
+                version,
+                size_bytes: size,
+                modified_at: response.headers.modified_at(),
+            },
             body: response.body,
-        })
+        }))
     }
 }
 

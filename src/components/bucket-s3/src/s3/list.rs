@@ -6,7 +6,7 @@ use super::config::Config;
 use super::encoding::{decimal as digits, decode_url};
 use super::error_document::{ErrorDocument, refusal};
 use super::get::cached;
-use super::port::{Error, Key, Metadata, is_key};
+use super::port::{Error, Metadata, StoreTime, is_key};
 use super::request::{Method, Request};
 use super::response::{Beyond, End, Reading, Response, decimal, version};
 use super::time::iso_8601_ms;
@@ -39,7 +39,7 @@ pub struct Part {
     /// Where the next part starts, if there is one.
     pub continuation: Option<String>,
     /// The store's clock.
-    pub observed_at: Option<u64>,
+    pub observed_at: Option<StoreTime>,
 }
 
 /// One object in a listing.
@@ -49,7 +49,7 @@ pub struct Entry {
     pub key: String,
     etag: String,
     size: Option<u64>,
-    modified_at: Option<u64>,
+    modified_at: Option<StoreTime>,
 }
 
 impl Entry {
@@ -64,9 +64,9 @@ impl Entry {
         };
         match (version(&self.etag), self.size) {
             (Some(version), Some(size)) => Ok(Some(Metadata {
-                key: Key::parse(key)?,
+                key: key.to_owned(),
                 version,
-                size,
+                size_bytes: size,
                 modified_at: self.modified_at,
             })),
             _ => Err(Error::Unsupported(
@@ -180,7 +180,8 @@ fn parse(document: &[u8]) -> Result<(Vec<Entry>, Option<String>), Malformed> {
             ["ListBucketResult", "Contents", "ETag"] => entry.etag = text.trim_ascii().to_owned(),
             ["ListBucketResult", "Contents", "Size"] => entry.size = decimal(text.trim_ascii()),
             ["ListBucketResult", "Contents", "LastModified"] => {
-                entry.modified_at = iso_8601_ms(text.trim_ascii());
+                let unix_ms = iso_8601_ms(text.trim_ascii());
+                entry.modified_at = unix_ms.map(|unix_ms| StoreTime { unix_ms });
             }
             ["ListBucketResult", "Contents"] => entries.push(core::mem::take(&mut entry)),
             ["ListBucketResult", "EncodingType"] => is_encoded = text.trim_ascii() == "url",

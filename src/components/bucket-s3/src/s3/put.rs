@@ -5,7 +5,7 @@ use super::config::{Config, Payload};
 use super::encoding::decimal;
 use super::error_document::{ErrorDocument, is_throttled, refusal};
 use super::get::condition;
-use super::port::{Error, Key, Precondition, PutOutcome, Version};
+use super::port::{Error, Key, Precondition, PutOutcome};
 use super::request::{Method, Request};
 use super::response::{Beyond, Failure, Reading, Response};
 
@@ -14,13 +14,13 @@ const MAX_REPLY_BYTES: u64 = 64 << 10;
 
 /// A write whose arguments have been checked.
 #[derive(Clone, Debug)]
-pub struct PutObject {
+pub struct PutObject<'a> {
     /// The key.
     pub key: Key,
     /// The whole body.
-    pub body: Vec<u8>,
+    pub body: &'a [u8],
     /// What must hold.
-    pub precondition: Precondition<Version>,
+    pub precondition: &'a Precondition,
 }
 
 /// What a reply to a write leads to.
@@ -33,7 +33,7 @@ pub enum Step {
     Conflict,
 }
 
-impl PutObject {
+impl PutObject<'_> {
     /// The request. Its condition is what closes the race between two writers
     /// that both saw the key absent, or both saw the same version.
     #[must_use]
@@ -41,12 +41,10 @@ impl PutObject {
         let full_key = [config.prefix.as_str(), self.key.as_str()].concat();
         let path = config.address.object_path(&full_key);
         let request = match config.payload {
-            Payload::Signed => Request::new(Method::Put, path, Query::new(), Some(&self.body)),
-            Payload::Unsigned => {
-                Request::with_unsigned(Method::Put, path, Query::new(), &self.body)
-            }
+            Payload::Signed => Request::new(Method::Put, path, Query::new(), Some(self.body)),
+            Payload::Unsigned => Request::with_unsigned(Method::Put, path, Query::new(), self.body),
         };
-        match &self.precondition {
+        match self.precondition {
             Precondition::Absent => request.header("if-none-match", "*".to_owned()),
             Precondition::Matches(version) => {
                 request.header("if-match", condition(version, config.etag))
@@ -80,7 +78,7 @@ impl PutObject {
             200 => Ok(Step::Done(written(&response, &document))),
             // Some stores answer a failed If-None-Match as if to a read.
             304 | 412 => Ok(Step::Done(PutOutcome::PreconditionFailed)),
-            404 if document.code == "NoSuchKey" && self.precondition != Precondition::Absent => {
+            404 if document.code == "NoSuchKey" && *self.precondition != Precondition::Absent => {
                 Ok(Step::Done(PutOutcome::PreconditionFailed))
             }
             // `ConditionalRequestConflict` of Amazon: a delete or a write of the

@@ -3,7 +3,7 @@
 
 use core::cell::Cell;
 
-use super::port::{Error, Version};
+use super::port::{Error, StoreTime, Version, is_version};
 use super::time::http_date_ms;
 
 /// Most bytes of the body of a reply that is not a success. The error documents
@@ -82,8 +82,14 @@ impl Headers {
 
     /// `Date`, the store's clock.
     #[must_use]
-    pub fn observed_at(&self) -> Option<u64> {
-        http_date_ms(self.date.as_deref()?)
+    pub fn observed_at(&self) -> Option<StoreTime> {
+        time(self.date.as_deref())
+    }
+
+    /// `Last-Modified`: when the store accepted the object.
+    #[must_use]
+    pub fn modified_at(&self) -> Option<StoreTime> {
+        time(self.last_modified.as_deref())
     }
 
     /// Whether the reply is an old one that a cache kept. Reads would miss writes
@@ -114,6 +120,11 @@ impl Headers {
     }
 }
 
+fn time(date: Option<&str>) -> Option<StoreTime> {
+    let unix_ms = http_date_ms(date?)?;
+    Some(StoreTime { unix_ms })
+}
+
 fn single(values: &[Vec<u8>]) -> Option<String> {
     let (first, others) = values.split_first()?;
     let plain = first.len() <= MAX_HEADER_BYTES
@@ -142,7 +153,7 @@ pub fn version(etag: &str) -> Option<Version> {
     let bare = etag
         .strip_prefix('"')
         .map_or(Some(etag), |rest| rest.strip_suffix('"'))?;
-    Version::parse(bare)
+    is_version(bare).then(|| Version(bare.to_owned()))
 }
 
 /// How a body ended.
@@ -510,8 +521,8 @@ mod tests {
 
     #[test]
     fn entity_tags_lose_their_quotes() {
-        assert_eq!(version("\"abc-1\"").unwrap().token(), "abc-1");
-        assert_eq!(version("abc-1").unwrap().token(), "abc-1");
+        assert_eq!(version("\"abc-1\"").unwrap().0, "abc-1");
+        assert_eq!(version("abc-1").unwrap().0, "abc-1");
         for bad in [
             "",
             "\"",
