@@ -79,10 +79,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     for kind in &arguments.stores {
         for latency in LATENCIES {
             let name = format!("{}, {} ms", kind.name(), latency.as_millis());
-            eprintln!("{:5.0} s  {name}", began.elapsed().as_secs_f64());
             let _guard = runtime.enter();
             let place = Place::open(*kind, latency).with_context(|| name.clone())?;
             for subject in &arguments.subjects {
+                let now = began.elapsed().as_secs_f64();
+                eprintln!("{now:5.0} s  {name}: {}", subject.name());
                 let measured = subject.measure(&mut book, &place, scale, &peers);
                 local
                     .block_on(&runtime, measured)
