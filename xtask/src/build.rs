@@ -166,6 +166,17 @@ pub fn mutable() -> Result<Vec<u8>> {
     componentize(&module(&Optimizer::find(), &path)?)
 }
 
+/// The core module of an artifact that is a crate, as the compiler left it.
+pub fn compiled(name: &str) -> Result<Vec<u8>> {
+    read(&toolchain::find(Wish::Any)?.output(PROFILE, name))
+}
+
+/// The component of the core module at `path`, finished like an artifact.
+pub fn finished(path: &Path, artifact: &Artifact) -> Result<Vec<u8>> {
+    let component = componentize(&module(&Optimizer::find(), path)?)?;
+    sections::tidy(&component, artifact)
+}
+
 /// The finished core module that the compiler left at `path`.
 fn module(optimizer: &Option<Optimizer>, path: &Path) -> Result<Vec<u8>> {
     match optimizer {

@@ -37,11 +37,24 @@ struct Renaming {
 }
 
 impl Renaming {
-    /// The short name. Different names stay different, and it begins with a letter,
-    /// as the import of a component must.
+    /// The short name. Different names stay different.
     fn short(&mut self, name: &str) -> String {
-        let next = format!("x{:x}", self.names.len());
+        let next = label(self.names.len());
         self.names.entry(name.to_owned()).or_insert(next).clone()
+    }
+}
+
+/// A name of letters only, as the import of a component needs it, for each number:
+/// `a` to `z`, `aa`, `ba` and so on.
+fn label(mut number: usize) -> String {
+    let letters: Vec<char> = ('a'..='z').collect();
+    let mut label = String::new();
+    loop {
+        label.push(letters[number % letters.len()]);
+        match (number / letters.len()).checked_sub(1) {
+            Some(rest) => number = rest,
+            None => return label,
+        }
     }
 }
 
@@ -172,6 +185,7 @@ impl ReencodeComponent for Renaming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
     use wasm_encoder::{
         CanonicalFunctionSection, CodeSection, ComponentExportKind, ComponentExportSection,
         ComponentTypeSection, ExportKind, Function, FunctionSection, Module, ModuleSection,
@@ -242,6 +256,9 @@ mod tests {
     fn different_names_stay_different() {
         let mut renaming = Renaming::default();
         let names: Vec<_> = ["a", "b", "a"].map(|name| renaming.short(name)).into();
-        assert_eq!(names, ["x0", "x1", "x0"]);
+        assert_eq!(names, ["a", "b", "a"]);
+        let labels: HashSet<_> = (0..1000).map(label).collect();
+        assert_eq!(labels.len(), 1000);
+        assert_eq!([label(25), label(26), label(27)], ["z", "aa", "ba"]);
     }
 }

@@ -25,6 +25,7 @@ mod package;
 mod process;
 mod report;
 mod sections;
+mod sizes;
 mod slice;
 mod tally;
 mod test;
@@ -46,6 +47,7 @@ const COMMANDS: &[Command] = &[
     package::COMMAND,
     compose::COMMAND,
     bench::COMMAND,
+    sizes::COMMAND,
     fuzz::COMMAND,
     Command::harness("demo", "Show the protocols at work on a store of their own"),
     mutations::COMMAND,

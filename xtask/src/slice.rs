@@ -48,6 +48,37 @@ pub fn slice(module: &[u8], interfaces: &[&str], types: &[&str]) -> Result<Vec<u
     Ok(sliced)
 }
 
+/// An interface that a core module of wit-bindgen exports.
+pub struct Export {
+    /// Its name, without a version.
+    pub name: String,
+    /// Whether there is more in it than types.
+    pub has_functions: bool,
+    /// The interfaces whose types it uses.
+    pub uses: Vec<String>,
+}
+
+/// All that it exports.
+pub fn exports(module: &[u8]) -> Result<Vec<Export>> {
+    let (_, bindings) =
+        metadata::decode(module).context("cannot read the component type of the module")?;
+    let resolve = &bindings.resolve;
+    let mut exports = Vec::new();
+    for (key, item) in &resolve.worlds[bindings.world].exports {
+        let WorldItem::Interface { id, .. } = item else {
+            bail!("{} is no interface", resolve.name_world_key(key));
+        };
+        let uses = resolve.interface_direct_deps(*id);
+        let bare = |name: String| name.split('@').next().unwrap_or_default().to_owned();
+        exports.push(Export {
+            name: bare(resolve.name_world_key(key)),
+            has_functions: !resolve.interfaces[*id].functions.is_empty(),
+            uses: uses.filter_map(|id| resolve.id_of(id)).map(bare).collect(),
+        });
+    }
+    Ok(exports)
+}
+
 /// Whether a name such as `ifmatch:protocols/log@0.1.0` is that of an interface.
 fn is(name: &str, interface: &str) -> bool {
     name.split('@').next() == Some(interface)
