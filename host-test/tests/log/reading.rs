@@ -168,6 +168,31 @@ fn a_reader_that_pauses_for_an_hour_goes_on() -> Result<()> {
 }
 
 #[test]
+fn a_reply_that_is_there_at_once_is_not_asked_for_again() -> Result<()> {
+    // On a host that sends requests on a thread of its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let world = World::in_process(18);
+        write(&world).await?;
+        world.faults().latency(Duration::ZERO);
+        for _ in 0..50 {
+            let mut reader = world.instance("reader").await?;
+            let mut cursor = START;
+            for _ in 0..20 {
+                let (read, next) = entries(reader.log().read("l", cursor, LIMIT).await?)?;
+                ensure!(read.len() == 4, "{} records", read.len());
+                cursor = next;
+            }
+        }
+        assert_eq!(segments(&world), 50 * usize::from(SEGMENTS), "each once");
+        Ok(())
+    })
+}
+
+#[test]
 fn an_absence_counts_only_if_it_was_seen_after_it_was_asked_for() -> Result<()> {
     simulate(16, async |world| {
         write(world).await?;

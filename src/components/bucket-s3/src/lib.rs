@@ -14,6 +14,8 @@ mod bindings;
 #[cfg(all(target_family = "wasm", feature = "component"))]
 mod component;
 #[cfg(target_family = "wasm")]
+mod in_place;
+#[cfg(target_family = "wasm")]
 mod overlap;
 #[cfg(target_family = "wasm")]
 pub mod provider;

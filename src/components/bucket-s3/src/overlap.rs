@@ -1,7 +1,7 @@
 //! Runs several requests at once in one synchronous call: an executor of a few
 //! lines on `wasi:io/poll`.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::rc::{Rc, Weak};
@@ -12,13 +12,19 @@ thread_local! {
     /// What the tasks that were polled in this round wait for. Weak, because a
     /// pollable must be dropped before what it came from, which is its task's.
     static WAITING: RefCell<Vec<Weak<Pollable>>> = const { RefCell::new(Vec::new()) };
+
+    /// Whether a task is only begun: what it waits for counts as not ready.
+    static BEGINNING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Waits until one of several pollables is ready, and gives the position of the
 /// first one that is.
 pub async fn ready(pollables: &[&Rc<Pollable>]) -> usize {
-    core::future::poll_fn(
-        |_| match pollables.iter().position(|pollable| pollable.ready()) {
+    core::future::poll_fn(|_| {
+        if BEGINNING.get() {
+            return Poll::Pending;
+        }
+        match pollables.iter().position(|pollable| pollable.ready()) {
             Some(position) => Poll::Ready(position),
             None => {
                 WAITING.with_borrow_mut(|waiting| {
@@ -28,9 +34,18 @@ pub async fn ready(pollables: &[&Rc<Pollable>]) -> usize {
                 });
                 Poll::Pending
             }
-        },
-    )
+        }
+    })
     .await
+}
+
+/// Runs a task up to where it first waits for something. Gives its result if it ended
+/// before.
+pub fn begin<T>(task: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Poll<T> {
+    BEGINNING.set(true);
+    let begun = task.poll(&mut Context::from_waker(Waker::noop()));
+    BEGINNING.set(false);
+    begun
 }
 
 /// Blocks until something that a task waits for is ready.

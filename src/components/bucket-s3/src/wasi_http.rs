@@ -11,6 +11,7 @@ use crate::bindings::wasi::http::types::{
 };
 use crate::bindings::wasi::io::poll::Pollable;
 use crate::bindings::wasi::io::streams::{OutputStream, StreamError};
+use crate::in_place::append;
 use crate::overlap::ready;
 use crate::s3::address::Scheme;
 use crate::s3::bucket::Http;
@@ -310,18 +311,18 @@ async fn read_body(
     // Every turn takes bytes, of which there is a limit, or waits for one of
     // two events of which one has a deadline.
     loop {
-        let wanted = collector.wanted().min(CHUNK_BYTES);
-        if wanted == 0 {
+        if collector.wanted() == 0 {
             // The collector knows how the body ended.
             return End::Cut;
         }
-        match stream.read(wanted) {
-            Ok(chunk) if chunk.is_empty() => {
+        let taken = collector.take(|most, bytes| append(&stream, most.min(CHUNK_BYTES), bytes));
+        match taken {
+            Ok(true) => {}
+            Ok(false) => {
                 if ready(&[&readable, deadline]).await == 1 {
                     return broken(TIMED_OUT);
                 }
             }
-            Ok(chunk) => collector.push(&chunk),
             Err(StreamError::Closed) => return End::Complete,
             Err(StreamError::LastOperationFailed(_)) => return broken("the connection failed"),
         }

@@ -311,6 +311,32 @@ impl<'a> Collector<'a> {
         self.limit.saturating_add(1).saturating_sub(self.len())
     }
 
+    /// Takes the next bytes from `read`, which appends at most as many as it is given
+    /// to what it is given. Says whether there were any.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn take<E>(
+        &mut self,
+        read: impl Fn(u64, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let before = self.len();
+        let reserved = self.reserved.saturating_sub(before);
+        if reserved > 0 && self.end.is_none() {
+            // No more than has its place already.
+            read(reserved, &mut self.bytes)?;
+            let total = self.len();
+            self.taken(total, total > self.reserved);
+            return Ok(total > before);
+        }
+        let mut chunk = Vec::new();
+        read(self.wanted(), &mut chunk)?;
+        if !chunk.is_empty() {
+            self.push(&chunk);
+        }
+        Ok(!chunk.is_empty())
+    }
+
     /// Takes the next bytes.
     pub fn push(&mut self, chunk: &[u8]) {
         let room = self.limit.saturating_sub(self.len());
@@ -327,9 +353,14 @@ impl<'a> Collector<'a> {
             }
         }
         self.bytes.extend_from_slice(taken);
-        if self.expected.is_some_and(|expected| expected == total) && taken.len() == chunk.len() {
+        self.taken(total, taken.len() < chunk.len());
+    }
+
+    /// Decides whether reading is over, with so many bytes in all.
+    fn taken(&mut self, total: u64, is_cut: bool) {
+        if self.expected.is_some_and(|expected| expected == total) && !is_cut {
             self.end = Some(End::Complete);
-        } else if taken.len() < chunk.len() || (total == self.limit && self.expected.is_some()) {
+        } else if is_cut || (total == self.limit && self.expected.is_some()) {
             self.end = Some(End::Cut);
         }
     }
@@ -376,11 +407,17 @@ mod tests {
             },
         );
         for chunk in chunks {
-            if collector.wanted() == 0 {
-                break;
+            let left = Cell::new(chunk.as_bytes());
+            while !left.get().is_empty() && collector.wanted() > 0 {
+                let taken = collector.take(|most, bytes| {
+                    let most = usize::try_from(most).unwrap_or(usize::MAX);
+                    let (given, rest) = left.get().split_at(left.get().len().min(most));
+                    bytes.extend_from_slice(given);
+                    left.set(rest);
+                    Ok::<(), ()>(())
+                });
+                assert_eq!(taken, Ok(true));
             }
-            let wanted = usize::try_from(collector.wanted()).unwrap();
-            collector.push(&chunk.as_bytes()[..chunk.len().min(wanted)]);
         }
         collector.finish(status, headers, End::Complete)
     }
@@ -456,6 +493,25 @@ mod tests {
                 (body.as_bytes(), &end),
                 "{length:?} {limit} {chunks:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_announced_body_is_read_into_its_place() {
+        let budget = Budget::new(1000);
+        let reading = Reading {
+            limit: 10,
+            beyond: Beyond::Refuse,
+            budget: Some(&budget),
+        };
+        // What is asked for, and behind how much it is put.
+        for (length, first, second) in [(Some("5"), (5, 0), (2, 3)), (None, (11, 0), (8, 0))] {
+            let mut collector = Collector::new(200, &headers(length), reading);
+            assert_eq!(collector.take(|_, _| Ok::<(), ()>(())), Ok(false));
+            let asked = |most, bytes: &mut Vec<u8>| Err((most, bytes.len()));
+            assert_eq!(collector.take(asked), Err(first));
+            collector.push(b"hel");
+            assert_eq!(collector.take(asked), Err(second));
         }
     }
 
