@@ -27,8 +27,9 @@ const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// returns, so that large segments are fetched at once and not two by two.
 pub(super) const AHEAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Reading ahead this far without knowing the tail would ask for segments that do
-/// not exist, at a cost of more than the one listing that tells.
+/// Reading ahead further than this without knowing the tail would ask for segments
+/// that do not exist, at a cost of more than the one listing that tells. Nor are more
+/// asked for at first, as they may be much larger than the newest one.
 const AHEAD_BLIND_MAX: usize = 4;
 
 /// Where the tail is known to be far, each round asks for so many times as many
@@ -213,11 +214,17 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
         merged: Option<StateReply>,
         limit: ReadLimit,
     ) -> Result<Option<ReadOutcome>, Error> {
-        let ahead = self
+        let mut ahead = self
             .logs
             .segments
             .borrow_mut()
             .resume(self.name(), position.slot);
+        if ahead.rounds == 0
+            && let Some(tail) = self.logs.tails.borrow().get(self.name())
+            && let Some(newest) = tail.last_size()
+        {
+            (ahead.segment_bytes, ahead.segment_records) = newest;
+        }
         let mut run = Run {
             position,
             limit,
@@ -619,12 +626,13 @@ pub(super) struct Ahead {
     pub(super) fetched: VecDeque<(Slot, Fetched)>,
     /// Which records are in packs, if any of those that are read may be.
     pub(super) merged: Option<MergedPart>,
-    /// Rounds of requests so far. The first asks for one segment, to learn how large
-    /// they are.
+    /// Rounds of requests so far. The first asks for few segments, or for one where
+    /// nothing tells how large they are.
     rounds: u32,
     /// How many reads in a row went on where the one before ended.
     resumed: u32,
-    /// Bytes and records of the last segment: a guess at the next ones.
+    /// Bytes and records of the last segment, or before the first one of the newest
+    /// of the log: a guess at the next ones.
     segment_bytes: usize,
     segment_records: usize,
     /// Slots below this are known to be filled.
@@ -654,9 +662,11 @@ impl Ahead {
     /// How many segments to ask for: no more than the read can still return, as what is
     /// left over is dropped where it is large.
     fn window(&self, limit: ReadLimit, bytes_left: u32, entries: usize) -> usize {
-        if self.rounds == 0 {
-            return 1;
-        }
+        let most = match (self.rounds, self.segment_bytes) {
+            (0, 0) => 1,
+            (0, _) => AHEAD_BLIND_MAX,
+            _ => BATCH_OBJECTS_MAX,
+        };
         let records_left = usize::try_from(limit.records)
             .unwrap_or(usize::MAX)
             .saturating_sub(entries);
@@ -665,7 +675,7 @@ impl Ahead {
             .unwrap_or(usize::MAX)
             .min(AHEAD_BYTES_MAX);
         let by_bytes = bytes.div_ceil(self.segment_bytes.max(1));
-        by_records.min(by_bytes).clamp(1, BATCH_OBJECTS_MAX)
+        by_records.min(by_bytes).clamp(1, most)
     }
 
     /// What 1 has become after the rounds behind the first, `times` as much in each.

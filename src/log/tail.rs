@@ -29,6 +29,7 @@ pub(super) struct Last {
     pub(super) commit_id: u128,
     pub(super) epoch: Epoch,
     base_offset: u64,
+    payload_bytes: u64,
     modified_at: Option<StoreTime>,
     pointers: Vec<Pointer>,
 }
@@ -74,6 +75,7 @@ impl Tail {
                 commit_id: header.commit_id,
                 epoch: header.epoch,
                 base_offset: header.base_offset,
+                payload_bytes: header.payload_bytes,
                 modified_at,
                 pointers: pointers::decode(header)?,
             }),
@@ -104,6 +106,16 @@ impl Tail {
     /// The slot of the newest segment.
     pub(super) fn last_slot(&self) -> Option<Slot> {
         self.last.as_ref().map(|last| last.slot)
+    }
+
+    /// Bytes and records of the newest segment.
+    pub(super) fn last_size(&self) -> Option<(usize, usize)> {
+        let last = self.last.as_ref()?;
+        let records = self.next_offset.saturating_sub(last.base_offset);
+        Some((
+            usize::try_from(last.payload_bytes).ok()?,
+            usize::try_from(records).ok()?,
+        ))
     }
 
     /// The highest epoch that has written.
