@@ -129,7 +129,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:io/streams@0.2.0",
         ],
         exports: &["ifmatch:bucket/*"],
-        bytes_max: (116_500, 51_700),
+        bytes_max: (115_000, 51_800),
     },
     Artifact {
         name: "protocols",
@@ -144,7 +144,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (323_600, 135_800),
+        bytes_max: (313_800, 134_400),
     },
     Artifact {
         name: "protocols-log",
@@ -162,7 +162,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "wasi:random/random@0.2.0",
         ],
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (174_000, 75_100),
+        bytes_max: (169_600, 74_500),
     },
     Artifact {
         name: "ifmatch",
@@ -177,7 +177,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (411_200, 173_600),
+        bytes_max: (397_800, 171_500),
     },
     Artifact {
         name: "ifmatch-log",
@@ -189,7 +189,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         },
         imports: HOST,
         exports: &["ifmatch:protocols/*"],
-        bytes_max: (250_300, 108_200),
+        bytes_max: (242_300, 106_900),
     },
     Artifact {
         name: "ifmatch-manifest",
@@ -206,7 +206,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (283_500, 120_000),
+        bytes_max: (274_400, 118_700),
     },
     Artifact {
         name: "ifmatch-composed",
@@ -222,7 +222,7 @@ pub const ARTIFACTS: &[Artifact] = &[
             "ifmatch:bucket/types",
             "ifmatch:protocols/*",
         ],
-        bytes_max: (445_800, 187_200),
+        bytes_max: (434_400, 186_000),
     },
     Artifact {
         name: "orders",
@@ -248,7 +248,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         },
         imports: HOST,
         exports: &["example:orders/orders"],
-        bytes_max: (449_100, 189_700),
+        bytes_max: (435_200, 187_500),
     },
     Artifact {
         name: "acid-table",
@@ -272,7 +272,7 @@ pub const ARTIFACTS: &[Artifact] = &[
         },
         imports: HOST,
         exports: &["example:acid-table/tables"],
-        bytes_max: (466_800, 197_700),
+        bytes_max: (452_800, 195_400),
     },
     Artifact {
         name: "floor",

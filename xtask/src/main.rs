@@ -12,6 +12,7 @@ mod cli;
 mod compact;
 mod componentize;
 mod compose;
+mod copies;
 mod documents;
 mod examples;
 mod fuzz;

@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use crate::copies::outline;
 use crate::{process, toolchain};
 
 const PROGRAM: &str = "wasm-opt";
@@ -85,7 +86,7 @@ impl Optimizer {
     pub fn optimize(&self, path: &Path) -> Result<Vec<u8>> {
         let module = read(path)?;
         let stamp = format!(
-            "{} {} {:x?}\n",
+            "{} {} copies {:x?}\n",
             self.version,
             PASSES.join(" "),
             Sha256::digest(&module).as_slice()
@@ -102,7 +103,9 @@ impl Optimizer {
                 .arg("-o")
                 .arg(&output),
         )?;
-        let optimized = read(&output)?;
+        let optimized = outline(&read(&output)?)?;
+        fs::write(&output, &optimized)
+            .with_context(|| format!("cannot write {}", output.display()))?;
         fs::write(&stamp_path, stamp)
             .with_context(|| format!("cannot write {}", stamp_path.display()))?;
         Ok(optimized)
