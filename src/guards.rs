@@ -220,6 +220,11 @@ guards! {
     VersionFollows,
     /// A version must come to the content that it says.
     ContentHash,
+    /// What versions changed is taken from the marks in a later one only if those reach
+    /// back far enough.
+    RecentReachesBack,
+    /// A commit that meets a mark of its own reads the versions themselves.
+    RecentHeeded,
     /// A version carries what was removed since the one that it builds on.
     RemovalsCarried,
     /// What was in a slot counts only if it is kept afterwards.

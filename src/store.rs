@@ -1,6 +1,7 @@
 //! The bucket with counting, waiting and the retries that are always safe.
 
 use core::cell::Cell;
+use core::ops::RangeInclusive;
 use maybe_async::maybe_async;
 
 use crate::bucket::{Bucket, BucketError, Deletion, Page, PutOutcome, Read, Reply, Write};
@@ -15,6 +16,9 @@ const BACKOFF_FIRST_MS: u64 = 25;
 
 /// No single wait is drawn from more than this.
 const BACKOFF_MAX_MS: u64 = 2_000;
+
+/// A round trip is taken to last at most this long.
+pub(crate) const ROUND_TRIP_US_MAX: u64 = 2_000_000;
 
 /// A store may ask for a longer wait than our own, but not for more than this.
 const THROTTLE_MAX_MS: u64 = 10_000;
@@ -124,6 +128,18 @@ impl<B: Bucket, E: Env> Store<B, E> {
     pub(crate) async fn sleep_ms(&self, ms: u64) {
         self.count(|receipt| receipt.slept_ms += ms);
         self.env.sleep_ms(ms).await;
+    }
+
+    /// Waits for so many hundredths of a round trip, drawn from `range`, to the nearest
+    /// millisecond: not at all where the store is nearer than a timer is exact.
+    pub(crate) async fn pause(&self, range: RangeInclusive<u64>) {
+        let round_trip_us = self.round_trip_us().min(ROUND_TRIP_US_MAX);
+        let width_us = round_trip_us * range.end().saturating_sub(*range.start()) / 100;
+        let drawn_us = self.draw_below(width_us + 1);
+        let ms = (round_trip_us * range.start() / 100 + drawn_us + 500) / 1_000;
+        if ms > 0 {
+            self.sleep_ms(ms).await;
+        }
     }
 
     /// A random number below `end`, or 0 if that is 0.

@@ -568,6 +568,31 @@ fn commit_and_commit() {
     assert!(states > 100);
 }
 
+/// Two that have met, wait for each other and tell of what they changed, and a third.
+#[test]
+fn commits_in_turns() {
+    let (states, _) = explore(&Case {
+        name: "commit/commit, in turns",
+        actors: |world| {
+            let (first, second) = (manifests(world, 1), manifests(world, 2));
+            commit(world, &first, &change(0, "a=0 b=0"));
+            for version in [1, 3] {
+                commit(world, &second, &change(version, "c=0"));
+                commit(world, &first, &change(version + 1, "d=0"));
+            }
+            vec![
+                committer(first, "a=1"),
+                committer(second, "a=2"),
+                committer(manifests(world, 3), "b=3"),
+            ]
+        },
+        sleeps: 0,
+        faults: 1,
+        check: check_commits,
+    });
+    assert!(states > 100);
+}
+
 type Stocks = Rc<Blobs<ModelBucket, ModelEnv>>;
 
 /// Names a blob that was stored a while ago, and stores it again if that is too long.

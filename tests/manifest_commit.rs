@@ -21,7 +21,7 @@ use ifmatch::lease::AcquireOutcome;
 use ifmatch::log::{AppendOptions, AppendOutcome};
 use ifmatch::manifest::{At, Change, CommitOutcome, Conflict, Dependency, ForkOutcome, Version};
 use ifmatch::token::{Epoch, Writer};
-use model::manifest::{at, change, commit, edits, key, latest, latest_of, words};
+use model::manifest::{Instance, at, change, commit, edits, key, latest, latest_of, words};
 use model::{Answer, World};
 
 #[test]
@@ -467,4 +467,60 @@ fn bad_changes_are_refused_without_a_request() {
         matches!(outcome, Err(Error::InvalidArgument(_))),
         "{outcome:?}"
     );
+}
+
+/// A manifest whose versions are not full, and two instances that have met: the second
+/// knows version 3, and the first has gone on to version 8.
+fn met(text: &str) -> (World, Instance, Instance) {
+    let world = World::new();
+    let (first, second) = (world.manifests(), world.manifests());
+    let many: String = (0..300)
+        .map(|n| format!("key-{n:04}=of-some-length "))
+        .collect();
+    commit(&world, &first, &change(0, &many));
+    commit(&world, &second, &change(1, "a=1"));
+    commit(&world, &first, &change(1, "b=1"));
+    for version in 3..8 {
+        let text = if version == 5 { text } else { "b=2" };
+        commit(&world, &first, &change(version, text));
+    }
+    (world, first, second)
+}
+
+#[test]
+fn scenario_113_who_was_left_behind_reads_the_newest_version_alone() {
+    let (world, first, second) = met("c=3 key-0007-");
+    world.take_total();
+    assert_eq!(commit(&world, &second, &change(2, "a=2")), 9);
+    // PUT and GET in a race that it loses; the version at the end of a turn, which is not
+    // there, with what that would need; LIST, and versions 8, 7 and 5; PUT.
+    assert_eq!(world.take_total(), 2 + 3 + 1 + 3 + 1);
+    // What it put together from there is what everybody else reads.
+    let own = latest_of(&world, &second).unwrap().items;
+    assert_eq!(words(&own), latest(&world).1);
+    assert_eq!(latest_of(&world, &first).unwrap().items, own);
+}
+
+#[test]
+fn scenario_113_a_mark_of_a_recent_version_is_looked_up() {
+    let (world, _, second) = met("c=3");
+    let outcome = world.run(second.commit("m", &change(2, "c=4")));
+    let conflict = Conflict {
+        latest: 8,
+        keys: vec!["c".to_owned()],
+    };
+    assert_eq!(outcome, Ok(CommitOutcome::Conflict(conflict)));
+}
+
+#[test]
+fn scenario_113_what_marks_do_not_reach_is_read() {
+    // More keys than a version is told of: marks begin behind it.
+    let many: String = (0..300).map(|n| format!("new-{n:04}=1 ")).collect();
+    let (world, _, second) = met(&many);
+    let outcome = world.run(second.commit("m", &change(2, "new-0250=2")));
+    let conflict = Conflict {
+        latest: 8,
+        keys: vec!["new-0250".to_owned()],
+    };
+    assert_eq!(outcome, Ok(CommitOutcome::Conflict(conflict)));
 }

@@ -275,10 +275,11 @@ fn a_writer_that_slept_through_a_trim_commits_behind_the_latest_version() {
         let outcome = op.finish().unwrap();
         if tells_time {
             // Nobody can tell any more whether something touched what it depends on.
-            assert!(matches!(
+            let conflict = matches!(
                 outcome,
                 CommitOutcome::Conflict(Conflict { latest: 20, .. })
-            ));
+            );
+            assert!(conflict, "{outcome:?}");
         } else {
             assert!(
                 matches!(outcome, CommitOutcome::Indeterminate(_)),

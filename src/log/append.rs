@@ -244,7 +244,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             (0, Mode::Offer) => Some(Step::Offer),
             (0, Mode::Combine { .. }) => {
                 // Those who were taken last come back after a round trip.
-                self.pause(COMBINE_AFTER).await;
+                self.store().pause(COMBINE_AFTER).await;
                 Some(Step::Combine)
             }
             // One race is lost to whoever appended last, long ago perhaps.

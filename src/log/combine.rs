@@ -222,8 +222,8 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                         Some(strangers) if self.volunteers(strangers) => {
                             return Ok(Turn::Go(Step::Combine));
                         }
-                        Some(_) => self.pause(LOOK_AFTER_AMONG_STRANGERS).await,
-                        None => self.pause(self.pace().look_after()).await,
+                        Some(_) => self.store().pause(LOOK_AFTER_AMONG_STRANGERS).await,
+                        None => self.store().pause(self.pace().look_after()).await,
                     }
                     return Ok(Turn::Go(first_look));
                 }
@@ -266,7 +266,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             if contest.misses >= MISSES_MAX {
                 return Ok(Turn::Go(Step::Combine));
             }
-            self.pause(pace::miss_after(contest.misses)).await;
+            self.store().pause(pace::miss_after(contest.misses)).await;
             return Ok(Turn::Go(Step::Look(slot)));
         };
         if !self.is_genuine(contest, &link).await? && !off(Guard::OfferAnswerGenuine) {
@@ -277,7 +277,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
             return Ok(Turn::End(outcome));
         }
         if contest.open.offer.is_none() {
-            self.pause(0..=100 << contest.refused.min(4)).await;
+            self.store().pause(0..=100 << contest.refused.min(4)).await;
             return Ok(Turn::Go(Step::Seek));
         }
         let combined = contest
@@ -293,7 +293,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 .map_or(slot, |open| offers::last_chance(open.base)),
         };
         let slots = next.0.saturating_sub(slot.0);
-        self.pause(pace::slots_after(slots)).await;
+        self.store().pause(pace::slots_after(slots)).await;
         Ok(Turn::Go(Step::Look(next)))
     }
 
@@ -389,7 +389,7 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
                 }
                 match (&contest.open.offer, slot.next()) {
                     (Some(_), Some(next)) => {
-                        self.pause(50..=150).await;
+                        self.store().pause(50..=150).await;
                         Ok(Turn::Go(Step::Look(next)))
                     }
                     _ => Ok(Turn::Go(Step::Offer)),

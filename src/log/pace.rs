@@ -6,11 +6,9 @@
 use super::Log;
 use crate::bucket::Bucket;
 use crate::env::Env;
+use crate::store::ROUND_TRIP_US_MAX;
 use core::ops::RangeInclusive;
 use maybe_async::maybe_async;
-
-/// A round trip is taken to last at most this long.
-const ROUND_TRIP_US_MAX: u64 = 2_000_000;
 
 /// What was learnt is forgotten after this. As all waits here, it is in hundredths of
 /// a round trip.
@@ -184,18 +182,6 @@ impl<B: Bucket, E: Env> Log<'_, B, E> {
     pub(super) fn note(&self, change: impl FnOnce(Pace, u64) -> Pace) {
         let now_ms = self.store().monotonic_ms();
         self.set_pace(change(self.pace(), now_ms));
-    }
-
-    /// Waits for so many hundredths of a round trip, drawn from `range`, to the nearest
-    /// millisecond: not at all where the store is nearer than a timer is exact.
-    pub(super) async fn pause(&self, range: RangeInclusive<u64>) {
-        let round_trip_us = self.store().round_trip_us().min(ROUND_TRIP_US_MAX);
-        let width_us = round_trip_us * range.end().saturating_sub(*range.start()) / 100;
-        let drawn_us = self.store().draw_below(width_us + 1);
-        let ms = (round_trip_us * range.start() / 100 + drawn_us + 500) / 1_000;
-        if ms > 0 {
-            self.store().sleep_ms(ms).await;
-        }
     }
 
     /// Whether to combine at once, among so many that know nothing of each other.

@@ -3,7 +3,9 @@
 use maybe_async::maybe_async;
 
 use super::known::{self, Draft, Known};
+use super::pace::Turn;
 use super::read::MISSING;
+use super::recent::{Recent, mark};
 use super::value::{self, ITEM_BLOBS_MAX};
 use super::version::{About, Entry, Prepared, Sweep, Version};
 use super::{
@@ -42,12 +44,16 @@ pub(super) struct Commit<'a> {
 }
 
 /// Where a commit stands.
-struct Place {
-    known: Option<Known>,
+pub(super) struct Place {
+    pub(super) known: Option<Known>,
     /// A time at which the next slot had not been written.
     absent_at: Option<StoreTime>,
     /// Versions up to this one are known not to conflict.
     examined: u64,
+    /// When the commit began, by the instance's clock.
+    pub(super) began_ms: u64,
+    /// When somebody asked for what is known, by the instance's clock.
+    pub(super) seen_ms: u64,
 }
 
 #[maybe_async(AFIT)]
@@ -55,7 +61,8 @@ impl<B: Bucket, E: Env> Manifests<B, E> {
     /// Commits a change atomically.
     ///
     /// One request if this instance knows the latest version and nobody else
-    /// commits; two more for each race that it loses.
+    /// commits; two more for each race that it loses. Who goes on among others takes
+    /// turns with them, and waits at most 30 s.
     ///
     /// # Errors
     ///
@@ -101,19 +108,29 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
             known: self.recall(),
             absent_at: None,
             examined: commit.change.base,
+            began_ms: self.store().monotonic_ms(),
+            seen_ms: 0,
         };
         if place.known.is_none() {
             fresh = true;
             self.rediscover(&mut place).await?;
         }
+        // A part of a transaction makes others wait, so it does not wait for them.
+        let paced = commit.prepared.is_none();
         for race in 0..RACES_MAX {
+            let mut turn = Turn::new(race, fresh);
+            loop {
+                if let Some(outcome) = self.judge(&mut place, commit).await? {
+                    return Ok((self.end(place, outcome), None));
+                }
+                if !paced || !self.waits_for_turn(&mut place, &mut turn).await? {
+                    break;
+                }
+            }
             let latest = place
                 .known
                 .as_ref()
                 .map_or(0, |known| version_of(known.slot));
-            if let Some(outcome) = self.judge(&mut place, commit).await? {
-                return Ok((self.end(place, outcome), None));
-            }
             let sweep = place.known.as_ref().map(|known| known.sweep);
             let in_force = sweep.unwrap_or_default().generation;
             let ahead = commit.change.base > latest || commit.newest_blob() > Some(in_force);
@@ -132,6 +149,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 fresh = true;
                 continue;
             }
+            place.seen_ms = self.store().monotonic_ms();
             let (placed, version) = self.place(&place, commit).await?;
             match placed {
                 Placed::Committed { at } => {
@@ -142,19 +160,28 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                         Some(mut known) => known.advance(version, at).is_ok().then_some(known),
                         None => {
                             let absent_at = place.absent_at.max(at);
-                            Known::fold(version, Vec::new(), at, absent_at).ok()
+                            Known::fold(None, version, Vec::new(), at, absent_at).ok()
                         }
                     };
+                    if let Some(known) = &mut place.known {
+                        known.left = 0;
+                        known.pace.has_committed(self.now());
+                    }
                     let outcome = CommitOutcome::Committed(version_of(slot));
                     return Ok((self.end(place, outcome), at));
                 }
                 Placed::Lost(link) => {
+                    if let Some(known) = &mut place.known {
+                        self.meet(known);
+                    }
                     let followed = match &mut place.known {
-                        Some(known) if race < RACES_BEFORE_WAIT => self.follow(known, link).await?,
+                        Some(known) if paced || race < RACES_BEFORE_WAIT => {
+                            self.follow(known, link).await?
+                        }
                         _ => false,
                     };
                     if !followed {
-                        if race >= RACES_BEFORE_WAIT {
+                        if race >= RACES_BEFORE_WAIT && !paced {
                             wait_after_races(self.store(), race).await;
                         }
                         self.rediscover(&mut place).await?;
@@ -170,8 +197,16 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         )))
     }
 
-    async fn rediscover(&self, place: &mut Place) -> Result<(), Error> {
-        let (newest, known) = self.discover().await?;
+    pub(super) async fn rediscover(&self, place: &mut Place) -> Result<(), Error> {
+        let before = place.known.as_ref().map(|known| (known.slot, known.pace));
+        place.seen_ms = self.store().monotonic_ms();
+        let (newest, mut known) = self.catch_up(place.known.take()).await?;
+        if let (Some((slot, pace)), Some(known)) = (before, &mut known) {
+            known.pace = pace;
+            if known.slot != slot {
+                self.meet(known);
+            }
+        }
         place.absent_at = newest.observed_at;
         place.known = known;
         Ok(())
@@ -249,6 +284,12 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let first = examined;
         let end = version_of(known.changes_since);
         let mut keys = Vec::new();
+        if first < end
+            && change.depends_on != Dependency::All
+            && known.recent.excludes(latest - first, &commit.marks())
+        {
+            return Ok(None);
+        }
         if first < end {
             if end - first > EXAMINE_MAX {
                 return Ok(conflict(keys));
@@ -343,7 +384,17 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                 .unwrap_or_default(),
             edits: commit.edits.clone(),
             carried: next.carried,
+            left: 0,
+            instance: 0,
+            recent: Recent::default(),
         };
+        if let Some(known) = known
+            && let Some((left, told)) = known.pace.tells(self.now(), &known.recent)
+        {
+            version.left = left;
+            version.instance = known.pace.instance;
+            version.recent = known.recent.last(told);
+        }
         let body = version
             .encode()
             .map_err(|error| Error::InvalidArgument(error.to_string()))?;
@@ -391,6 +442,23 @@ impl Commit<'_> {
             }
         }
         true
+    }
+
+    /// What it has to look for in versions that others committed, in ascending order.
+    fn marks(&self) -> Vec<u32> {
+        let mut marks = Vec::from([mark(&self.commit_id.to_le_bytes())]);
+        if self.change.depends_on != Dependency::Nothing {
+            for (key, _) in &self.edits {
+                marks.push(mark(key.as_bytes()));
+            }
+        }
+        if let Dependency::Keys(keys) = &self.change.depends_on {
+            for key in keys {
+                marks.push(mark(key.as_bytes()));
+            }
+        }
+        marks.sort_unstable();
+        marks
     }
 
     fn depends_on(&self, key: &str) -> bool {

@@ -1,6 +1,8 @@
 //! What an instance knows of a manifest: the content of one version, put together
 //! from objects and followed from there.
 
+use super::pace::Pace;
+use super::recent::Recent;
 use super::value::{self, Named};
 use super::version::{
     Entry, Prepared, Sweep, Version, entry_bytes, item_hash, must_be_full, parent,
@@ -21,6 +23,9 @@ const KNOWN_MAX: usize = 64;
 
 /// Of each manifest, the changed keys of this many versions are remembered.
 const RECENT_MAX: usize = 256;
+
+/// So long after a version its writer's competitors are taken to be there.
+const OTHERS_MS: u64 = 2_000;
 
 /// A state of at most this many bytes is written with every version.
 const SMALL_BYTES: usize = 4096;
@@ -68,7 +73,7 @@ pub(super) struct Known {
     pub(super) sweep: Sweep,
     /// The same of the version before.
     pub(super) fate_before: Option<bool>,
-    base: Slot,
+    pub(super) base: Slot,
     hash: u128,
     author: String,
     message: String,
@@ -79,6 +84,12 @@ pub(super) struct Known {
     /// What versions behind `changes_since` changed, in ascending order.
     changes: Vec<Changed>,
     pub(super) changes_since: Slot,
+    /// What the versions up to this one changed, as far back as anybody told.
+    pub(super) recent: Recent,
+    /// How many more versions its writer will probably put behind it at once.
+    pub(super) left: u8,
+    /// How this instance gets on with others who commit.
+    pub(super) pace: Pace,
 }
 
 /// What is to become the next version.
@@ -100,10 +111,25 @@ pub(super) struct Next {
 pub(super) const BROKEN: &str = "its content is not what the versions before it come to";
 
 impl Known {
+    /// Whether the version was written just now, and among others.
+    pub(super) fn tells_of_others(&self) -> bool {
+        let age_ms = match (self.absent_at, self.modified_at) {
+            (Some(now), Some(modified_at)) => now.since_ms(modified_at),
+            _ => u64::MAX,
+        };
+        age_ms < OTHERS_MS && self.recent.tells()
+    }
+
+    /// Whether a version can be put together from this one and what lies between.
+    pub(super) fn leads_on(&self) -> bool {
+        self.pending.is_none() && self.fate.is_none()
+    }
+
     /// Puts a version together from its object and those of its ancestors, nearest
-    /// first.
+    /// first; those that lie behind `start` suffice, if it leads there.
     pub(super) fn fold(
-        target: Version,
+        start: Option<Known>,
+        mut target: Version,
         ancestors: Vec<Version>,
         modified_at: Option<StoreTime>,
         absent_at: Option<StoreTime>,
@@ -132,7 +158,21 @@ impl Known {
             held_bytes: 0,
             changes: Vec::new(),
             changes_since: header.slot,
+            recent: core::mem::take(&mut target.recent),
+            left: target.left,
+            pace: Pace::default(),
         };
+        known
+            .recent
+            .push(target.instance, header.commit_id, &target.edits);
+        if let Some(start) = start {
+            known.pace = start.pace;
+            if start.base == known.base {
+                known.entries = start.entries;
+                (known.items_bytes, known.held_bytes) = (start.items_bytes, start.held_bytes);
+                known.hash = start.hash;
+            }
+        }
         for version in ancestors.into_iter().rev() {
             let slot = version.header.slot;
             known.apply_all(version.carried, slot);
@@ -199,6 +239,8 @@ impl Known {
         self.absent_at = self.absent_at.max(modified_at);
         self.base = next.base();
         self.sweep = next.sweep;
+        self.left = next.left;
+        self.recent.push(next.instance, self.commit_id, &next.edits);
         (self.fate_before, self.fate) = (next.fate, None);
         let mut keys = Vec::new();
         if next.prepared.is_none() {

@@ -249,33 +249,33 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         Ok(true)
     }
 
-    /// Finds the latest version from nothing: a listing, whose lengths tell which
-    /// objects to read, and one round of overlapped reads.
+    /// Finds the latest version from nothing.
     pub(super) async fn discover(&self) -> Result<(Newest, Option<Known>), Error> {
+        self.catch_up(None).await
+    }
+
+    /// Finds the latest version: a listing, whose lengths tell which objects to read,
+    /// and one round of overlapped reads. What is known already is not read again.
+    pub(super) async fn catch_up(
+        &self,
+        mut known: Option<Known>,
+    ) -> Result<(Newest, Option<Known>), Error> {
         let mut restarts = 0;
         loop {
             let newest = self.chain.newest(self.store()).await?;
             let (Some(slot), Some(listed)) = (newest.slot, &newest.object) else {
                 return Ok((newest, None));
             };
+            if let Some(mut known) = known.take_if(|known| known.slot == slot) {
+                known.absent_at = newest.observed_at;
+                return Ok((newest, Some(known)));
+            }
+            known = known.filter(Known::leads_on);
             let guess = version::hinted_ancestors(slot, listed.size_bytes);
-            let broken = match self.load(slot, &guess).await? {
-                Some((target, ancestors)) => {
-                    // What was listed was the latest version then. Another object in
-                    // its slot could be that of a writer that slept through a trim.
-                    let same = off(Guard::ListedCompared)
-                        || target.tag == listed.version
-                        || !self.is_trimmed(slot).await?;
-                    let absent_at = newest.observed_at.max(target.modified_at);
-                    let folded =
-                        Known::fold(target.version, ancestors, target.modified_at, absent_at);
-                    match folded {
-                        Ok(known) if same => return Ok((newest, Some(known))),
-                        Ok(_) => None,
-                        Err(what) => Some(what),
-                    }
-                }
-                None => None,
+            let reached = self.reach(&mut known, slot, guess, &newest).await?;
+            let broken = match reached {
+                Ok(known) => return Ok((newest, Some(known))),
+                Err(broken) => broken,
             };
             restarts += 1;
             if restarts == RESTARTS_MAX {
@@ -290,16 +290,72 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         }
     }
 
+    /// Goes on by so many versions at once, or to the latest if they are not there.
+    pub(super) async fn leap(&self, known: Known, by: u64) -> Result<Option<Known>, Error> {
+        let slot = Slot(known.slot.0.saturating_add(by));
+        let guess = version::ancestors(slot, known.base).unwrap_or_default();
+        let newest = Newest {
+            slot: None,
+            object: None,
+            observed_at: known.absent_at,
+        };
+        let leads_on = known.leads_on();
+        let mut known = Some(known);
+        if leads_on && let Ok(known) = self.reach(&mut known, slot, guess, &newest).await? {
+            return Ok(Some(known));
+        }
+        Ok(self.catch_up(known).await?.1)
+    }
+
+    /// Puts the version in `slot` together, from `start` on if that leads there, with
+    /// the ancestors that `guess` says it has. The version was listed by `newest`, or its
+    /// slot had not been written then. An error tells what is wrong with it, if it is
+    /// there and genuine.
+    async fn reach(
+        &self,
+        start: &mut Option<Known>,
+        slot: Slot,
+        mut guess: Vec<Slot>,
+        newest: &Newest,
+    ) -> Result<Result<Known, Option<&'static str>>, Error> {
+        let above = start.as_ref().map(|start| start.slot);
+        guess.retain(|slot| Some(*slot) > above);
+        let Some((target, ancestors)) = self.load(slot, &guess, above).await? else {
+            return Ok(Err(None));
+        };
+        let at = target.modified_at;
+        let genuine = match (&newest.object, &start) {
+            // What was listed was the latest version then. Another object in its slot
+            // could be that of a writer that slept through a trim.
+            (Some(listed), _) => {
+                off(Guard::ListedCompared)
+                    || target.tag == listed.version
+                    || !self.is_trimmed(slot).await?
+            }
+            (None, Some(start)) => {
+                off(Guard::VersionGenuine)
+                    || Chain::is_unwritten(start.grace, newest.observed_at, at)
+            }
+            (None, None) => false,
+        };
+        if !genuine {
+            return Ok(Err(None));
+        }
+        let absent_at = newest.observed_at.max(at);
+        Ok(Known::fold(start.take(), target.version, ancestors, at, absent_at).map_err(Some))
+    }
+
     pub(super) async fn is_trimmed(&self, slot: Slot) -> Result<bool, Error> {
         Ok(self.chain.state(self.store()).await?.first_kept() > slot)
     }
 
     /// Reads a version and its ancestors, overlapped as far as `guess` says which
-    /// they are. `None` if one of them is not there.
+    /// they are. Those up to `known` are not needed. `None` if one is not there.
     pub(super) async fn load(
         &self,
         slot: Slot,
         guess: &[Slot],
+        known: Option<Slot>,
     ) -> Result<Option<(Fetched, Vec<Version>)>, Error> {
         let mut slots = Vec::from([slot]);
         slots.extend_from_slice(guess);
@@ -307,24 +363,25 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
         let Some(Some(target)) = fetched.next() else {
             return Ok(None);
         };
-        let mut known: Vec<Fetched> = list(fetched.flatten());
-        let needed = version::ancestors(slot, target.version.base()).unwrap_or_default();
+        let mut read: Vec<Fetched> = list(fetched.flatten());
+        let mut needed = version::ancestors(slot, target.version.base()).unwrap_or_default();
+        needed.retain(|slot| Some(*slot) > known);
         let mut missing = Vec::new();
         for slot in &needed {
-            if !known.iter().any(|known| known.version.header.slot == *slot) {
+            if !read.iter().any(|read| read.version.header.slot == *slot) {
                 missing.push(*slot);
             }
         }
         for fetched in self.fetch(&missing).await? {
-            known.extend(fetched);
+            read.extend(fetched);
         }
         let mut ancestors = Vec::new();
         for slot in needed {
-            let at = known
+            let at = read
                 .iter()
-                .position(|known| known.version.header.slot == slot);
+                .position(|read| read.version.header.slot == slot);
             match at {
-                Some(at) => ancestors.push(known.swap_remove(at).version),
+                Some(at) => ancestors.push(read.swap_remove(at).version),
                 None => return Ok(None),
             }
         }
@@ -372,7 +429,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
     pub(super) async fn at(&self, slot: Slot, reader: Option<&str>) -> Result<At, Error> {
         for was_listed in [false, true] {
-            let loaded = self.load(slot, &[]).await?;
+            let loaded = self.load(slot, &[], None).await?;
             let prepared = loaded
                 .as_ref()
                 .and_then(|(target, _)| target.version.prepared.as_ref());
@@ -399,7 +456,7 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
                     _ => return Ok(At::Absent),
                 }
             };
-            let mut known = Known::fold(target.version, ancestors, target.modified_at, None)
+            let mut known = Known::fold(None, target.version, ancestors, target.modified_at, None)
                 .map_err(|what| self.corrupt(slot, what))?;
             match fate {
                 Some(commits) => known.decide(commits),

@@ -133,10 +133,10 @@ impl<B: Bucket, E: Env> Manifest<'_, B, E> {
 
     /// The same, or `None` if a version is not there.
     async fn named_between(&self, first: Slot, last: Slot) -> Result<Option<Named>, Error> {
-        let Some((target, ancestors)) = self.load(first, &[]).await? else {
+        let Some((target, ancestors)) = self.load(first, &[], None).await? else {
             return Ok(None);
         };
-        let known = Known::fold(target.version, ancestors, None, None)
+        let known = Known::fold(None, target.version, ancestors, None, None)
             .map_err(|what| self.corrupt(first, what))?;
         let mut named = known.named();
         let mut next = first.0.saturating_add(1);

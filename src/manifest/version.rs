@@ -5,6 +5,7 @@
 //! n with its lowest set bit cleared, so a state is put together from few objects,
 //! and each edit is written a logarithmic number of times.
 
+use super::recent::Recent;
 use super::{State, Summary, value};
 use crate::blob::Generation;
 use crate::bucket::StoreTime;
@@ -36,8 +37,12 @@ const ORIGIN: Tag = Tag(6);
 /// The section with the [`Sweep`]. Absent before the first.
 const SWEEP: Tag = Tag(7);
 
+/// The section with what competitors tell each other: [`Version::left`] and
+/// [`Version::recent`]. Nobody needs it.
+const COMPETITION: Tag = Tag(10);
+
 /// The sections that a reader of versions understands.
-pub(super) const SECTIONS: &[Tag] = &[ABOUT, TRANSACTION, FATE, ORIGIN, SWEEP];
+pub(super) const SECTIONS: &[Tag] = &[ABOUT, TRANSACTION, FATE, ORIGIN, SWEEP, COMPETITION];
 
 /// A version whose slot is a multiple of this is full, so no more than ten other
 /// objects are needed to read any version.
@@ -170,6 +175,12 @@ pub struct Version {
     pub origin: Option<Origin>,
     /// How far collection has come.
     pub sweep: Sweep,
+    /// How many more versions its writer will probably put behind it at once.
+    pub(super) left: u8,
+    /// The instance that wrote it, or 0 if it does not say.
+    pub(super) instance: u32,
+    /// What the versions before it changed, as far back as it tells.
+    pub(super) recent: Recent,
     /// What it changed, in ascending order of key.
     pub(super) edits: Vec<Entry>,
     /// The other items, or other changes since its parent.
@@ -257,6 +268,16 @@ impl Version {
             let mut data = self.sweep.generation.0.to_le_bytes().to_vec();
             data.extend_from_slice(&self.sweep.raised_at_ms.to_le_bytes());
             add(SWEEP, data);
+        }
+        if self.instance != 0 {
+            let mut data = Vec::from([self.left]);
+            data.extend_from_slice(&self.instance.to_le_bytes());
+            self.recent.encode(&mut data);
+            sections.push(Section {
+                tag: COMPETITION,
+                required: false,
+                data,
+            });
         }
         Ok(sections)
     }
@@ -355,8 +376,18 @@ impl Version {
                 Some(Origin { name, version })
             }
         };
+        let (left, instance, recent) = match header.section(COMPETITION) {
+            None => (0, 0, Recent::default()),
+            Some(section) => {
+                let mut decoder = Decoder::new(section);
+                (decoder.u8()?, decoder.u32()?, Recent::decode(&mut decoder)?)
+            }
+        };
         Ok(Version {
             about,
+            left,
+            instance,
+            recent,
             prepared,
             fate,
             origin,

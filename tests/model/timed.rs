@@ -376,11 +376,24 @@ impl Bucket for TimedBucket {
     }
 
     async fn get_many(&self, reads: Vec<Read>) -> Vec<Result<Reply, BucketError>> {
-        let mut results = Vec::new();
-        for read in reads {
-            results.push(self.get(read).await);
-        }
-        results
+        let send = |read| self.0.send(self.1, self.2, Request::Get(read));
+        let mut sent: Vec<_> = reads.into_iter().map(send).map(Box::pin).collect();
+        let mut results: Vec<_> = sent.iter().map(|_| None).collect();
+        poll_fn(|context| {
+            for (reply, result) in sent.iter_mut().zip(&mut results) {
+                if result.is_none()
+                    && let Poll::Ready(Answer::Get(reply)) = reply.as_mut().poll(context)
+                {
+                    *result = Some(reply);
+                }
+            }
+            match results.iter().all(Option::is_some) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        results.into_iter().flatten().collect()
     }
 
     async fn put(&self, write: &Write) -> Result<PutOutcome, BucketError> {
