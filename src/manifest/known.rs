@@ -24,6 +24,9 @@ const KNOWN_MAX: usize = 64;
 /// Of each manifest, the changed keys of this many versions are remembered.
 const RECENT_MAX: usize = 256;
 
+/// At most so many entries are applied one by one, more of them in one pass.
+const FEW_ENTRIES: usize = 8;
+
 /// So long after a version its writer's competitors are taken to be there.
 const OTHERS_MS: u64 = 2_000;
 
@@ -305,7 +308,17 @@ impl Known {
         let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
             return;
         };
-        // What lies outside stays as it is: one entry costs little among many items.
+        if entries.len() <= FEW_ENTRIES {
+            for (key, value) in entries {
+                self.apply(Held {
+                    key,
+                    value,
+                    touched,
+                });
+            }
+            return;
+        }
+        // What lies outside stays as it is.
         let start = self.entries.partition_point(|held| held.key < *first);
         let end = self.entries.partition_point(|held| held.key <= *last);
         let mut behind = self.entries.split_off(end.max(start));
@@ -334,6 +347,19 @@ impl Known {
             next = old.next();
         }
         self.entries.append(&mut behind);
+    }
+
+    /// Applies one entry in its place: most often another value of a key that is there.
+    fn apply(&mut self, held: Held) {
+        self.count(&held, true);
+        let at = self.entries.partition_point(|other| other.key < held.key);
+        match self.entries.get_mut(at) {
+            Some(other) if other.key == held.key => {
+                let old = core::mem::replace(other, held);
+                self.count(&old, false);
+            }
+            _ => self.entries.insert(at, held),
+        }
     }
 
     /// Adds an entry to the sums, or takes it out of them.
