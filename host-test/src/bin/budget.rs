@@ -981,7 +981,8 @@ async fn large_manifest(world: &World, book: &mut Book) -> Result<()> {
         set_one(&mut writer, "large", version, &key(version), version + 1).await?;
     }
     let written = store.totals().since(&before);
-    ensure!(written.all() == COMMITS, "{written:?}");
+    // In quick succession, one in 32 looks for others.
+    ensure!(written.all() <= COMMITS + COMMITS / 25, "{written:?}");
     book.note(Row {
         operation: "manifest.commit-bytes.10000-keys",
         measured: written.bytes_in / COMMITS,
