@@ -265,8 +265,8 @@ async fn logs(world: &World, counts: &mut Counts) -> Result<()> {
         .with("IFMATCH_PAYLOAD", "unsigned")
         .await?;
     for (operation, bytes) in [
-        ("append 1 KiB, unsigned payload", 1 << 10),
-        ("append 64 KiB, unsigned payload", 64 << 10),
+        ("append 1 KiB with an unsigned payload", 1 << 10),
+        ("append 64 KiB with an unsigned payload", 64 << 10),
     ] {
         let batch = [vec![b'x'; bytes]];
         append(&mut unsigned, "d", &batch).await?;
